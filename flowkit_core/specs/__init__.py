@@ -1,0 +1,41 @@
+"""Specs: what a flow is, as frozen, validated data."""
+
+from flowkit_core.specs.autoregressive import (
+    AutoregressiveSpec,
+    InverseAutoregressiveSpec,
+    MaskedAutoregressiveSpec,
+)
+from flowkit_core.specs.base import ArraySpec, FlowSpec, Spec
+from flowkit_core.specs.compose import ComposeSpec
+from flowkit_core.specs.conditioners import ACTIVATIONS, ConditionerSpec, MADESpec, MLPSpec
+from flowkit_core.specs.coupling import CouplingSpec
+from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec
+from flowkit_core.specs.linear import (
+    DiagonalAffineSpec,
+    LULinearSpec,
+    PermutationSpec,
+    QRLinearSpec,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "LAWS",
+    "AdditiveLaw",
+    "AffineLaw",
+    "ArraySpec",
+    "AutoregressiveSpec",
+    "ComposeSpec",
+    "ConditionerSpec",
+    "CouplingSpec",
+    "DiagonalAffineSpec",
+    "FlowSpec",
+    "InverseAutoregressiveSpec",
+    "LULinearSpec",
+    "LawSpec",
+    "MADESpec",
+    "MLPSpec",
+    "MaskedAutoregressiveSpec",
+    "PermutationSpec",
+    "QRLinearSpec",
+    "Spec",
+]

@@ -1,0 +1,151 @@
+"""What a flow is, as data: the base of all specs and their JSON form."""
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from flowkit_core import checks
+
+_KINDS: dict[str, type["Spec"]] = {}
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Name, shape and start value of one trainable array of a flow.
+
+    Args:
+        name: dotted name; the same in both wings and in checkpoints.
+        shape: its shape.
+        fan_in: 0 starts the array at zero; n > 0 draws it uniformly from +-1/sqrt(n).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    fan_in: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+
+def prefixed(prefix: str, arrays: Iterable[ArraySpec]) -> tuple[ArraySpec, ...]:
+    """The same arrays with ``prefix.`` before each name."""
+    return tuple(dataclasses.replace(a, name=f"{prefix}.{a.name}") for a in arrays)
+
+
+@dataclass(frozen=True)
+class Spec(ABC):
+    """A validated, immutable description that compares by value and round-trips through JSON."""
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, kind: str | None = None) -> None:
+        super().__init_subclass__()
+        if kind is not None:
+            if kind in _KINDS and _KINDS[kind].__qualname__ != cls.__qualname__:
+                raise ValueError(f"kind {kind!r} is taken by {_KINDS[kind].__name__}")
+            cls.kind = kind
+            _KINDS[kind] = cls
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as plain dicts, lists, numbers and strings; ``kind`` comes first."""
+        fields = {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {"kind": self.kind, **fields}
+
+    def to_json(self) -> str:
+        """The spec as one line of JSON."""
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a spec; every value is validated as if it had been typed by hand.
+
+        Raises:
+            ValueError: for an unknown kind, missing or unknown fields, or values out of range.
+            TypeError: for values of a wrong type, or a spec of another family than asked for.
+        """
+        spec = _decode(dict(data))
+        return checks.instance("spec", spec, cls)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Rebuild a spec from `to_json`'s text."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"spec: expected JSON, got {text[:80]!r} ({error})") from error
+        return cls.from_dict(checks.instance("spec", data, dict))
+
+
+class FlowSpec(Spec):
+    """Architecture of a flow: an invertible map of real vectors, base to data.
+
+    Subclasses give ``input_dim``, and override ``context_dim`` and the two cost properties where
+    they differ from the defaults.
+    """
+
+    input_dim: int
+
+    @property
+    def context_dim(self) -> int:
+        """Length of the context vector; 0 for an unconditional flow."""
+        return 0
+
+    @property
+    def sequential_forward(self) -> bool:
+        """Whether ``flow(z)`` goes coordinate by coordinate (the other direction is one pass)."""
+        return False
+
+    @property
+    def sequential_inverse(self) -> bool:
+        """Whether ``flow.inv(x)`` goes coordinate by coordinate."""
+        return False
+
+    @abstractmethod
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """All trainable arrays, in the order in which they are drawn."""
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable numbers."""
+        return sum(array.size for array in self.arrays())
+
+    @abstractmethod
+    def summary(self) -> str:
+        """One line that names the layer and what sets it apart."""
+
+    def __str__(self) -> str:
+        return self.summary()
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_encode(v) for v in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"spec: expected a kind among {sorted(_KINDS)}, got {kind!r}")
+    cls = _KINDS[kind]
+    expected = {f.name for f in dataclasses.fields(cls)}
+    got = set(value) - {"kind"}
+    if got != expected:
+        raise ValueError(
+            f"spec of kind {kind!r}: expected the fields {sorted(expected)}, got {sorted(got)}"
+        )
+    return cls(**{name: _decode(value[name]) for name in expected})

@@ -1,0 +1,65 @@
+"""Composition of layers."""
+
+from dataclasses import dataclass
+
+from flowkit_core import checks
+from flowkit_core.specs.base import ArraySpec, FlowSpec, prefixed
+
+
+@dataclass(frozen=True)
+class ComposeSpec(FlowSpec, kind="compose"):
+    """Layers applied in the order given: the first one next to the base.
+
+    Conditional layers must agree on the length of the context; unconditional ones ignore it.
+
+    Args:
+        layers: one or more specs of equal ``input_dim``.
+    """
+
+    layers: tuple[FlowSpec, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError("layers: expected at least one flow, got none")
+        for i, layer in enumerate(self.layers):
+            checks.instance(f"layers[{i}]", layer, FlowSpec)
+        dims = [layer.input_dim for layer in self.layers]
+        if len(set(dims)) > 1:
+            raise ValueError(f"layers: expected equal input_dim, got {dims}")
+        contexts = sorted({layer.context_dim for layer in self.layers} - {0})
+        if len(contexts) > 1:
+            raise ValueError(f"layers: expected one context_dim, got {contexts}")
+
+    @property
+    def input_dim(self) -> int:  # type: ignore[override]
+        """Number of coordinates D."""
+        return self.layers[0].input_dim
+
+    @property
+    def context_dim(self) -> int:
+        """Length of the context vector that the conditional layers share; 0 for none."""
+        return max(layer.context_dim for layer in self.layers)
+
+    @property
+    def sequential_forward(self) -> bool:
+        """Whether any layer goes coordinate by coordinate from base to data."""
+        return any(layer.sequential_forward for layer in self.layers)
+
+    @property
+    def sequential_inverse(self) -> bool:
+        """Whether any layer goes coordinate by coordinate from data to base."""
+        return any(layer.sequential_inverse for layer in self.layers)
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Every layer's arrays under ``layers.i.``."""
+        return tuple(
+            array
+            for i, layer in enumerate(self.layers)
+            for array in prefixed(f"layers.{i}", layer.arrays())
+        )
+
+    def summary(self) -> str:
+        """The layers' summaries, one per line."""
+        lines = [line for layer in self.layers for line in layer.summary().splitlines()]
+        return "\n".join(["Compose(", *(f"  {line}" for line in lines), ")"])

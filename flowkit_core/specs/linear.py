@@ -1,0 +1,86 @@
+"""Linear layers: triangular factors, reflections, permutations, diagonals."""
+
+from dataclasses import dataclass
+
+from flowkit_core import checks
+from flowkit_core.specs.autoregressive import order_name
+from flowkit_core.specs.base import ArraySpec, FlowSpec
+
+
+@dataclass(frozen=True)
+class LinearSpec(FlowSpec):
+    """A trainable linear layer of D coordinates."""
+
+    input_dim: int
+
+    def __post_init__(self) -> None:
+        checks.positive_int("input_dim", self.input_dim)
+
+    def summary(self) -> str:
+        """One line that names the layer and its size."""
+        return f"{type(self).__name__.removesuffix('Spec')}(input_dim={self.input_dim})"
+
+
+@dataclass(frozen=True)
+class LULinearSpec(LinearSpec, kind="lu_linear"):
+    """``x = L U z + b``; of ``lower`` and ``upper`` only the strict triangles are used."""
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Strict lower and upper factors, log-diagonal of U, shift b."""
+        d = self.input_dim
+        return (
+            ArraySpec("lower", (d, d)),
+            ArraySpec("upper", (d, d)),
+            ArraySpec("log_diagonal", (d,)),
+            ArraySpec("shift", (d,)),
+        )
+
+
+@dataclass(frozen=True)
+class QRLinearSpec(LinearSpec, kind="qr_linear"):
+    """``x = Q R z + b``; of ``reflections`` and ``upper`` only the strict triangles are used."""
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Householder vectors (columns, below the diagonal), strict upper factor, log-diagonal, b."""
+        d = self.input_dim
+        return (
+            ArraySpec("reflections", (d, d)),
+            ArraySpec("upper", (d, d)),
+            ArraySpec("log_diagonal", (d,)),
+            ArraySpec("shift", (d,)),
+        )
+
+
+@dataclass(frozen=True)
+class DiagonalAffineSpec(LinearSpec, kind="diagonal_affine"):
+    """``x = exp(log_scale) * z + shift``, coordinate by coordinate."""
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Log-scale and shift."""
+        return (
+            ArraySpec("log_scale", (self.input_dim,)),
+            ArraySpec("shift", (self.input_dim,)),
+        )
+
+
+@dataclass(frozen=True)
+class PermutationSpec(FlowSpec, kind="permutation"):
+    """``x[i] = z[order[i]]``."""
+
+    order: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "order", checks.permutation("order", self.order))
+
+    @property
+    def input_dim(self) -> int:  # type: ignore[override]
+        """Number of coordinates D."""
+        return len(self.order)
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """None: the order is part of the spec."""
+        return ()
+
+    def summary(self) -> str:
+        """One line that names the layer and its order."""
+        return f"Permutation(input_dim={self.input_dim}, order={order_name(self.order)})"
