@@ -1,0 +1,41 @@
+"""Normalizing flows, flow guides and flow priors for Pyro."""
+
+from flowkit_core.extras import require as _require
+
+for _module in ("torch", "pyro"):
+    _require(_module, extra="pyro", purpose="pyro_flowkit")
+
+from flowkit_core import CheckpointError, __version__
+from pyro_flowkit.build import build
+from pyro_flowkit.checkpoint import load_flow, save_flow
+from pyro_flowkit.distributions import FlowDistribution
+from pyro_flowkit.recipes import (
+    compose,
+    iaf,
+    lu_linear,
+    maf,
+    nice,
+    permute,
+    qr_linear,
+    realnvp,
+)
+from pyro_flowkit.transforms import ConditionedFlow, Flow
+
+__all__ = [
+    "CheckpointError",
+    "ConditionedFlow",
+    "Flow",
+    "FlowDistribution",
+    "__version__",
+    "build",
+    "compose",
+    "iaf",
+    "load_flow",
+    "lu_linear",
+    "maf",
+    "nice",
+    "permute",
+    "qr_linear",
+    "realnvp",
+    "save_flow",
+]

@@ -1,0 +1,7 @@
+"""Conditioners: networks that yield the parameters of a law."""
+
+from pyro_flowkit.conditioners.base import Conditioner, draw_arrays
+from pyro_flowkit.conditioners.made import MADE
+from pyro_flowkit.conditioners.mlp import MLP
+
+__all__ = ["MADE", "MLP", "Conditioner", "draw_arrays"]

@@ -1,0 +1,228 @@
+"""Flow: the base class of every trainable transform of this wing."""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pyro.distributions import TransformModule
+from torch import Tensor
+
+from flowkit_core.specs import FlowSpec
+from pyro_flowkit.transforms.native import NativeTransform
+
+if TYPE_CHECKING:
+    from pyro_flowkit.transforms.conditioned import ConditionedFlow
+
+
+class Flow(NativeTransform, TransformModule):
+    """An invertible map of real vectors, base z to data x, with weights as parameters.
+
+    Every flow offers value and log-determinant in both directions in one call; ``flow(z)``,
+    ``flow.inv(x)`` and ``log_abs_det_jacobian`` derive from them, so a flow is a native
+    `pyro.distributions.TransformModule`.
+
+    Shapes: z and x (..., D) with any batch dimensions, also none and empty ones; context
+    (..., context_dim), its batch dimensions broadcast against those of z and x; log-determinants
+    (...), in nats.
+
+    Subclasses implement the three hooks with a leading underscore, whose arguments are checked.
+
+    Args:
+        input_dim: number of coordinates D.
+        context_dim: length of the context; 0 for an unconditional flow.
+        spec: the architecture as data; None if a user's own network or law is inside.
+    """
+
+    spec: FlowSpec | None
+
+    def __init__(self, input_dim: int, *, context_dim: int = 0, spec: FlowSpec | None) -> None:
+        super().__init__()
+        self.input_dim = input_dim
+        self.context_dim = context_dim
+        self.spec = spec
+
+    @property
+    def sequential_forward(self) -> bool:
+        """Whether ``flow(z)`` goes coordinate by coordinate; the other direction is one pass."""
+        return False
+
+    @property
+    def sequential_inverse(self) -> bool:
+        """Whether ``flow.inv(x)`` goes coordinate by coordinate."""
+        return False
+
+    @abstractmethod
+    def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    @abstractmethod
+    def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    @abstractmethod
+    def _forward_and_score(
+        self, z: Tensor, score: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map base to data.
+
+        Args:
+            z: (..., D).
+            context: (..., context_dim) for a conditional flow, else None.
+
+        Returns:
+            x of shape (..., D) and ``log |det dx/dz|`` of shape (...).
+
+        Raises:
+            ValueError: for a wrong shape, a missing or superfluous context, or another device.
+            TypeError: for something other than a tensor of the flow's floating dtype.
+        """
+        return self._forward_and_log_det(*self._checked("z", z, context))
+
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map data to base.
+
+        Returns:
+            z of shape (..., D) and ``log |det dz/dx|`` of shape (...), the log-determinant of the
+            inverse map: ``log p(x) = log p_base(z) + log_det``.
+
+        Raises:
+            ValueError, TypeError: as `forward_and_log_det`.
+        """
+        return self._inverse_and_log_det(*self._checked("x", x, context))
+
+    def forward_and_score(
+        self, z: Tensor, score: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Map base to data and push a score along, without any inverse.
+
+        Given ``score = d log q(z) / dz`` return x, the log-determinant and
+        ``score_x = d log q(x) / dx = J^-T (score - grad_z log |det J|)``. Path gradients (sticking
+        the landing) treat the score as a constant, so ``score_x`` carries no gradient.
+
+        Args:
+            z: (..., D).
+            score: of the shape of z.
+            context: (..., context_dim) for a conditional flow, else None.
+
+        Raises:
+            ValueError, TypeError: as `forward_and_log_det`.
+
+        References:
+            Vaitl et al., "Path-Gradient Estimators for Continuous Normalizing Flows", 2022, and
+            "Fast and unified path gradient estimators for normalizing flows", 2024.
+        """
+        checked, context = self._checked("z", z, context)
+        if score.shape != z.shape:
+            raise ValueError(
+                f"score: expected the shape of z, {tuple(z.shape)}, got {tuple(score.shape)}"
+            )
+        score = score.detach().expand(checked.shape)
+        x, log_det, score_x = self._forward_and_score(checked, score, context)
+        return x, log_det, score_x.detach()
+
+    def condition(self, context: Tensor) -> "ConditionedFlow":
+        """The native transform with the context fixed.
+
+        The network runs when the transform is used, not here; the weights stay with this flow.
+
+        Args:
+            context: (..., context_dim).
+
+        Raises:
+            ValueError: if the flow takes no context, or one of another length.
+        """
+        from pyro_flowkit.transforms.conditioned import ConditionedFlow
+
+        return ConditionedFlow(self, context)
+
+    def dependencies(self) -> tuple[Tensor, ...]:
+        """The weights."""
+        return tuple(self.parameters())
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        """Shape of x for a z of that shape."""
+        self._check_last_dim("z", shape)
+        return shape
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        """Shape of z for an x of that shape."""
+        self._check_last_dim("x", shape)
+        return shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pyro's parameter store leaves weak references on parameters, which cannot be pickled.
+        for parameter in self.parameters():
+            parameter.__dict__.pop("unconstrained", None)
+        return super().__getstate__()
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.parameters())
+        summary = str(self.spec) if self.spec is not None else self._own_summary()
+        return f"{summary}  # {count} parameters"
+
+    def _own_summary(self) -> str:
+        context = f", context_dim={self.context_dim}" if self.context_dim else ""
+        return f"{type(self).__name__}(input_dim={self.input_dim}{context}, no spec)"
+
+    def _check_last_dim(self, name: str, shape: torch.Size) -> None:
+        if len(shape) == 0 or shape[-1] != self.input_dim:
+            raise ValueError(
+                f"{name}: expected shape (..., {self.input_dim}), got {tuple(shape)}"
+            )
+
+    def check_context(self, context: Tensor | None) -> None:
+        """Raise unless ``context`` is what this flow takes."""
+        if self.context_dim == 0:
+            if context is not None:
+                raise ValueError("context: this flow takes none (context_dim=0), got one")
+            return
+        if context is None:
+            raise ValueError(
+                f"context: this flow needs one of shape (..., {self.context_dim}), got none; "
+                "pass context=..., or use flow.condition(context)"
+            )
+        self._check_tensor("context", context)
+        if context.dim() == 0 or context.shape[-1] != self.context_dim:
+            raise ValueError(
+                f"context: expected shape (..., {self.context_dim}), got {tuple(context.shape)}"
+            )
+
+    def _check_tensor(self, name: str, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+        weight = next(self.parameters(), None)
+        if not value.is_floating_point() or (weight is not None and value.dtype != weight.dtype):
+            expected = "a floating dtype" if weight is None else f"{weight.dtype}"
+            raise TypeError(
+                f"{name}: expected {expected}, the flow's, got {value.dtype}; "
+                "convert the tensor, or the flow with flow.to(dtype)"
+            )
+        if weight is not None and value.device != weight.device:
+            raise ValueError(
+                f"{name}: expected device {weight.device}, the flow's, got {value.device}; "
+                "move the tensor, or the flow with flow.to(device)"
+            )
+
+    def _checked(
+        self, name: str, value: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        if torch.jit.is_tracing():  # shapes are tensors there, and were checked before
+            return value, context
+        self._check_tensor(name, value)
+        self._check_last_dim(name, value.shape)
+        self.check_context(context)
+        if context is not None and context.shape[:-1] != value.shape[:-1]:
+            try:
+                batch = torch.broadcast_shapes(value.shape[:-1], context.shape[:-1])
+            except RuntimeError as error:
+                raise ValueError(
+                    f"context: batch shape {tuple(context.shape[:-1])} does not broadcast "
+                    f"against that of {name}, {tuple(value.shape[:-1])}"
+                ) from error
+            value = value.expand(*batch, self.input_dim)
+            context = context.expand(*batch, self.context_dim)
+        return value, context
