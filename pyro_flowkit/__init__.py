@@ -8,6 +8,7 @@ for _module in ("torch", "pyro"):
 from flowkit_core import CheckpointError, __version__
 from pyro_flowkit.build import build
 from pyro_flowkit.checkpoint import load_flow, save_flow
+from pyro_flowkit.density import fit_density
 from pyro_flowkit.distributions import FlowDistribution
 from pyro_flowkit.recipes import (
     compose,
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "build",
     "compose",
+    "fit_density",
     "iaf",
     "load_flow",
     "lu_linear",

@@ -1,0 +1,124 @@
+"""The epochs of a fit: early stopping, best weights, progress, resuming. Knows no framework."""
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_core.extras import require
+from flowkit_core.fitting.settings import FitSettings
+from flowkit_core.fitting.state import Arrays, FitState
+
+
+class Trainer(Protocol):
+    """What a wing provides: one epoch of steps, the held-out loss, its state as arrays."""
+
+    def train_epoch(
+        self, batches: NDArray[np.int64], rates: NDArray[np.float64]
+    ) -> tuple[float, int]:
+        """Take one step per batch; return the mean finite loss and how many steps were skipped."""
+
+    def held_out_loss(self) -> float:
+        """Mean negative log-likelihood of the held-out rows."""
+
+    def weights(self) -> Arrays:
+        """A copy of the weights."""
+
+    def set_weights(self, arrays: Arrays) -> None:
+        """Put weights back."""
+
+    def state(self) -> Arrays:
+        """A copy of everything the next step depends on: weights and the optimiser's moments."""
+
+    def set_state(self, arrays: Arrays) -> None:
+        """Put such a copy back."""
+
+
+def run_fit(
+    trainer: Trainer,
+    settings: FitSettings,
+    *,
+    num_train: int,
+    num_held_out: int,
+    progress: bool,
+    checkpoint: str | os.PathLike[str] | None,
+) -> tuple[FitState, str]:
+    """Run the epochs and leave the trainer with the best weights.
+
+    Args:
+        trainer: does the steps.
+        settings: see `FitSettings`.
+        num_train: rows trained on.
+        num_held_out: rows held out; without any, the training loss decides what is best.
+        progress: show a progress bar on standard error.
+        checkpoint: file of the fit's state, written after every epoch. If it exists, the fit
+            goes on from there, and ends as if it had never been interrupted.
+
+    Returns:
+        The final state and why it ended: "epochs", "patience" or "diverged".
+    """
+    state = FitState(best=trainer.weights())
+    num_rows = num_train + num_held_out
+    if checkpoint is not None and Path(checkpoint).exists():
+        state = FitState.read(checkpoint, settings, num_rows)
+        trainer.set_state(state.current)
+    stopped = "epochs"
+    with _progress_bar(progress, settings.num_epochs, state.epoch) as bar:
+        while state.epoch < settings.num_epochs:
+            if _out_of_patience(state, settings):
+                stopped = "patience"
+                break
+            loss, skipped = trainer.train_epoch(
+                settings.batches(num_train, state.epoch), settings.rates(num_train, state.epoch)
+            )
+            state.skipped_steps += skipped
+            state.train_losses.append(loss)
+            if num_held_out:
+                state.validation_losses.append(trainer.held_out_loss())
+            losses = state.validation_losses or state.train_losses
+            best = losses[state.best_epoch] if state.best_epoch >= 0 else math.inf
+            if losses[-1] < best:  # False for NaN, so a diverged epoch is never the best
+                state.best_epoch = state.epoch
+                state.best = trainer.weights()
+            state.epoch += 1
+            if checkpoint is not None:
+                state.current = trainer.state()
+                state.write(checkpoint, settings, num_rows)
+            bar.set_postfix_str(f"loss {losses[-1]:.4f}, best {min(best, losses[-1]):.4f}")
+            bar.update()
+            if not math.isfinite(loss):
+                stopped = "diverged"
+                break
+        else:
+            stopped = "patience" if _out_of_patience(state, settings) else "epochs"
+    trainer.set_weights(state.best)
+    state.best_epoch = max(state.best_epoch, 0)
+    return state, stopped
+
+
+def _out_of_patience(state: FitState, settings: FitSettings) -> bool:
+    return state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= settings.patience
+
+
+@contextmanager
+def _progress_bar(show: bool, total: int, initial: int) -> Iterator[Any]:
+    if not show:
+        yield _Silent()
+        return
+    tqdm = require("tqdm", extra="all", purpose="a progress bar (or pass progress=False)")
+    with tqdm.tqdm(total=total, initial=initial, unit="epoch", file=sys.stderr) as bar:
+        yield bar
+
+
+class _Silent:
+    """A progress bar that shows nothing."""
+
+    def set_postfix_str(self, text: str) -> None: ...
+
+    def update(self) -> None: ...
