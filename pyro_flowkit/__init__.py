@@ -10,6 +10,7 @@ from pyro_flowkit.build import build
 from pyro_flowkit.checkpoint import load_flow, save_flow
 from pyro_flowkit.density import fit_density
 from pyro_flowkit.distributions import FlowDistribution
+from pyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP
 from pyro_flowkit.recipes import (
     compose,
     iaf,
@@ -23,6 +24,10 @@ from pyro_flowkit.recipes import (
 from pyro_flowkit.transforms import ConditionedFlow, Flow
 
 __all__ = [
+    "AutoFlow",
+    "AutoIAF",
+    "AutoMAF",
+    "AutoRealNVP",
     "CheckpointError",
     "ConditionedFlow",
     "Flow",

@@ -75,6 +75,8 @@ class FlowDistribution(TransformedDistribution):
 def standard_normal(flow: Flow) -> Distribution:
     """N(0, I) of the flow's dimension, in its dtype and on its device."""
     weight = next(flow.parameters(), None)
-    like = torch.zeros(()) if weight is None else weight.detach()
-    zeros = like.new_zeros(flow.input_dim)
+    # Made afresh rather than from the weight: a tensor derived from it would be a constant that
+    # requires grad under torch.jit.trace (JitTrace_ELBO).
+    dtype, device = (None, None) if weight is None else (weight.dtype, weight.device)
+    zeros = torch.zeros(flow.input_dim, dtype=dtype, device=device)
     return Normal(zeros, torch.ones_like(zeros), validate_args=False).to_event(1)
