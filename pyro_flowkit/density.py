@@ -111,7 +111,7 @@ def fit_density(
 
 def _rows(name: str, values: ArrayLike | Tensor, flow: Flow, num_columns: int) -> Tensor:
     """Checked rows in the flow's dtype and on its device."""
-    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    tensor = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if not tensor.is_floating_point():
         raise TypeError(f"{name}: expected floating numbers, got {tensor.dtype}")
     check_data_shape(name, tuple(tensor.shape), num_columns)

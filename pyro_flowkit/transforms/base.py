@@ -159,6 +159,10 @@ class Flow(NativeTransform, TransformModule):
             parameter.__dict__.pop("unconstrained", None)
         return super().__getstate__()
 
+    def __hash__(self) -> int:
+        # By identity, as TransformModule does through super(), which torch.compile cannot trace.
+        return id(self)
+
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.parameters())
         summary = str(self.spec) if self.spec is not None else self._own_summary()
@@ -169,6 +173,8 @@ class Flow(NativeTransform, TransformModule):
         return f"{type(self).__name__}(input_dim={self.input_dim}{context}, no spec)"
 
     def _check_last_dim(self, name: str, shape: torch.Size) -> None:
+        if torch.jit.is_tracing():  # shapes are tensors there, and were checked before
+            return
         if len(shape) == 0 or shape[-1] != self.input_dim:
             raise ValueError(
                 f"{name}: expected shape (..., {self.input_dim}), got {tuple(shape)}"
@@ -210,7 +216,7 @@ class Flow(NativeTransform, TransformModule):
     def _checked(
         self, name: str, value: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        if torch.jit.is_tracing():  # shapes are tensors there, and were checked before
+        if torch.jit.is_tracing():  # as in _check_last_dim
             return value, context
         self._check_tensor(name, value)
         self._check_last_dim(name, value.shape)

@@ -4,7 +4,8 @@ Upstream transforms cache by tensor identity alone and then return stale values,
 graph, or values of a graph that is already spent. An entry here is used only when
 
 1. the tensor asked about is one that this transform **produced** (a data tensor never hits);
-2. no gradient would be lost: an entry made under ``no_grad`` is not used with gradients enabled;
+2. no gradient would be lost: an entry made under ``no_grad`` is not used with gradients enabled,
+   nor one made before a weight or a member of the pair began to require a gradient;
 3. nothing was changed since: neither the weights (their identity, their version counters and the
    count of optimiser steps, since some optimisers bypass the counters) nor the pair itself.
 
@@ -49,6 +50,7 @@ class CacheEntry:
     grad_enabled: bool
     optimizer_steps: int
     versions: list[int]
+    requires_grad: list[bool]
 
     @classmethod
     def of(
@@ -69,6 +71,7 @@ class CacheEntry:
             grad_enabled=torch.is_grad_enabled(),
             optimizer_steps=_OptimizerSteps.count,
             versions=_versions((x, y, *weights)),
+            requires_grad=[t.requires_grad for t in (x, y, *weights)],
         )
 
     def is_current(self, weights: tuple[Tensor, ...]) -> bool:
@@ -79,4 +82,5 @@ class CacheEntry:
             and len(weights) == len(self.weights)
             and all(a is b for a, b in zip(weights, self.weights, strict=True))
             and _versions((self.x, self.y, *weights)) == self.versions
+            and [t.requires_grad for t in (self.x, self.y, *weights)] == self.requires_grad
         )

@@ -14,7 +14,8 @@ class Compose(Flow):
     """Transforms applied one after the other, the first one next to the base.
 
     Parts of other packages may stand between our flows if they map real vectors; the composition
-    then has no spec. Their modules are registered, so they train; their own caches stay theirs.
+    then has no spec. Their modules are registered, so they train; their own caches, which nothing
+    tells of changed weights, are emptied before each use.
 
     Cost: the sum of the parts' costs; one evaluation of each in either direction.
 
@@ -107,12 +108,22 @@ class Compose(Flow):
         return "\n".join(["Compose(", *(f"  {line}" for line in lines), ")"])
 
 
+def _forget(part: Transform) -> None:
+    """Empty the caches of a foreign part."""
+    for inner in getattr(part, "parts", ()):
+        _forget(inner)
+    for side in (part, part.inv):
+        side.clear_cache()  # type: ignore[attr-defined]  # Pyro gives it to every transform
+
+
 def _foreign_forward(part: Transform, z: Tensor) -> tuple[Tensor, Tensor]:
+    _forget(part)
     x = part(z)
     return x, _per_point(part.log_abs_det_jacobian(z, x), z)
 
 
 def _foreign_inverse(part: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    _forget(part)
     z = part.inv(x)
     return z, -_per_point(part.log_abs_det_jacobian(z, x), z)
 

@@ -49,6 +49,7 @@ class Coupling(Flow):
         passed = [i for i, m in enumerate(mask) if m]
         mapped = [i for i, m in enumerate(mask) if not m]
         back = sorted(range(len(mask)), key=(passed + mapped).__getitem__)
+        self._num_mapped = len(mapped)
         for name, indices in (("_passed", passed), ("_mapped", mapped), ("_back", back)):
             self.register_buffer(
                 name, torch.tensor(indices, dtype=torch.long), persistent=False
@@ -66,7 +67,7 @@ class Coupling(Flow):
 
     def _params(self, passed: Tensor, context: Tensor | None) -> Params:
         raw: Tensor = self.conditioner(passed, context)
-        params = raw.unflatten(-1, (self.law.num_conditioned, len(self._mapped))).unbind(-2)
+        params = raw.unflatten(-1, (self.law.num_conditioned, self._num_mapped)).unbind(-2)
         return params if self.free is None else (*params, *self.free.unbind(0))
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,73 @@
+# `make` lists the targets. Each works alone on a machine that has only Python 3.11+ and make: what it
+# needs is installed into .venv first, and not again until pyproject.toml or the pins change.
+
+# The first Python 3.11+ found, or the one you name: `make PYTHON=python3.12 test` (in a .venv of its own).
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+else
+VENV := .venv-$(notdir $(PYTHON))
+endif
+VENV_OLDEST := $(VENV)-oldest
+# More for pytest: `make test PYTEST_ARGS="-k planar -x"`.
+PYTEST_ARGS ?=
+PYTEST_WORKERS ?= 2
+
+INSTALL = -m pip install --disable-pip-version-check --quiet
+EXTRAS := all,tutorials,dev
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+STAMP_OLDEST := $(VENV_OLDEST)/.installed
+TYPED := flowkit_core pyro_flowkit numpyro_flowkit
+
+# Workers share the cores, so each computes on one thread. Compiled JAX programs, however small, are kept
+# between runs: compiling is most of what the JAX tests cost.
+TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND=agg \
+	JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-oldest lint format python-found
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP)  ## fit real data with flows in Pyro and NumPyro; pictures go to demo-output/
+	$(RUN) -m tutorials.demo
+
+test: $(STAMP)  ## run the tests and the examples in docstrings, without the slow ones
+	$(TEST_ENV) $(RUN) $(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)  ## run the slow tests
+	$(TEST_ENV) $(RUN) $(PYTEST) -m slow
+
+test-oldest: $(STAMP_OLDEST)  ## run `make test` on the lowest versions allowed
+	$(TEST_ENV) $(VENV_OLDEST)/bin/python $(PYTEST) -m "not slow"
+
+lint: $(STAMP)  ## check style, formatting and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(STAMP)  ## mend style and formatting where that can be done by machine
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+# A stamp is written last, so an installation that was cut short is taken up again.
+$(STAMP): pyproject.toml constraints.txt | python-found
+	@echo "Installing into $(VENV); this takes a few minutes, once."
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) $(INSTALL) -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+$(STAMP_OLDEST): pyproject.toml constraints-oldest.txt | python-found
+	@echo "Installing into $(VENV_OLDEST); this takes a few minutes, once."
+	$(PYTHON) -m venv $(VENV_OLDEST)
+	$(VENV_OLDEST)/bin/python $(INSTALL) -c constraints-oldest.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+python-found:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it: make PYTHON=/where/python3.12" >&2; exit 1; }

@@ -1,0 +1,126 @@
+"""What the conditioners share: a stack of linear layers whose arrays a spec names."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from flowkit_core.specs import ArraySpec, ConditionerSpec
+from numpyro_flowkit.activations import ACTIVATIONS
+
+
+def product(inputs: Array, weight: Array) -> Array:
+    """``inputs @ weight.T`` in full precision.
+
+    The sweep and the parallel pass compute the same numbers by different products; reduced
+    precision (TF32, bf16 passes) would make the two directions disagree.
+
+    Shapes: inputs (..., n), weight (m, n), result (..., m).
+    """
+    return jnp.matmul(inputs, weight.T, precision=lax.Precision.HIGHEST)
+
+
+def draw_arrays(
+    rng_key: Array, arrays: Iterable[ArraySpec], *, dtype: DTypeLike | None = None
+) -> dict[str, Array]:
+    """Start values of ``arrays``: zeros, or uniform in +-1/sqrt(fan_in).
+
+    Args:
+        rng_key: the only source of randomness; each array is drawn from a key of its own.
+        arrays: names, shapes and start values.
+        dtype: their dtype; None for JAX's default float.
+    """
+    specs = tuple(arrays)
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    drawn = {}
+    for key, array in zip(jax.random.split(rng_key, max(1, len(specs))), specs, strict=False):
+        if array.fan_in:
+            bound = array.fan_in**-0.5
+            drawn[array.name] = jax.random.uniform(key, array.shape, dtype, -bound, bound)
+        else:
+            drawn[array.name] = jnp.zeros(array.shape, dtype)
+    return drawn
+
+
+class Conditioner:
+    """A network from inputs (and a context) to the raw parameters of a law.
+
+    Its weights are pytree leaves, its spec is static. Any other pytree that maps
+    ``(inputs, context=None)`` from (..., inputs) to (..., outputs) can stand in its place (a
+    `jax.tree_util.Partial`, an Equinox module); then the flow has no spec.
+
+    Args:
+        spec: widths, activation, context.
+        arrays: arrays under the names of ``spec.arrays()``.
+
+    Raises:
+        ValueError: if the names are not those of the spec.
+    """
+
+    spec: ConditionerSpec
+    arrays: dict[str, Array]
+
+    def __init__(self, spec: ConditionerSpec, arrays: Mapping[str, Array]) -> None:
+        names = [array.name for array in spec.arrays()]
+        if set(names) != set(arrays):
+            raise ValueError(f"arrays: expected the names {names}, got {sorted(arrays)}")
+        self.spec = spec
+        self.arrays = {name: arrays[name] for name in names}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        jax.tree_util.register_pytree_node(cls, cls.tree_flatten, cls.tree_unflatten)
+
+    def tree_flatten(self) -> tuple[tuple[Array, ...], ConditionerSpec]:
+        """The arrays in the order of the spec, and the spec."""
+        return tuple(self.arrays.values()), self.spec
+
+    @classmethod
+    def tree_unflatten(cls, spec: ConditionerSpec, leaves: Iterable[Any]) -> Self:
+        """Rebuild without checks: JAX also passes placeholders."""
+        self = object.__new__(cls)
+        self.spec = spec
+        names = (array.name for array in spec.arrays())
+        self.arrays = dict(zip(names, leaves, strict=True))
+        return self
+
+    @property
+    def num_layers(self) -> int:
+        """Number of linear layers."""
+        return len(self.spec.layer_sizes())
+
+    def activation(self, values: Array) -> Array:
+        """The spec's activation function."""
+        return ACTIVATIONS[self.spec.activation](values)
+
+    def weight(self, layer: int) -> Array:
+        """Weight (outputs x inputs) of one linear layer, as it is applied."""
+        return self.arrays[f"weight_{layer}"]
+
+    def bias(self, layer: int) -> Array:
+        """Bias of one linear layer."""
+        return self.arrays[f"bias_{layer}"]
+
+    def linear(self, layer: int, inputs: Array) -> Array:
+        """Apply one linear layer."""
+        return product(inputs, self.weight(layer)) + self.bias(layer)
+
+    def first(self, inputs: Array, context: Array | None) -> Array:
+        """The first linear layer, where the context comes in."""
+        outputs = self.linear(0, inputs)
+        if context is None:
+            return outputs
+        return outputs + product(context, self.arrays["context_weight"])
+
+    def __call__(self, inputs: Array, context: Array | None = None) -> Array:
+        """Map (..., inputs) and a context (..., context_dim) to (..., outputs)."""
+        outputs = self.first(inputs, context)
+        for layer in range(1, self.num_layers):
+            outputs = self.linear(layer, self.activation(outputs))
+        return outputs
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.spec!r})"

@@ -1,0 +1,6 @@
+"""Flow guides for SVI."""
+
+from numpyro_flowkit.guides.auto_flow import AutoFlow
+from numpyro_flowkit.guides.named import AutoIAF, AutoMAF, AutoRealNVP
+
+__all__ = ["AutoFlow", "AutoIAF", "AutoMAF", "AutoRealNVP"]

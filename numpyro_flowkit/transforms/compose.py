@@ -1,0 +1,112 @@
+"""One flow after the other."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import Array
+from numpyro.distributions.transforms import Transform
+
+from flowkit_core.specs import ComposeSpec
+from numpyro_flowkit.transforms.base import Flow
+from numpyro_flowkit.transforms.conditioned import ConditionedFlow
+from numpyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
+
+
+class Compose(Flow):
+    """``x = T_K(... T_1(z))``: the first layer is next to the base.
+
+    Conditional layers share one context; the others ignore it. Other NumPyro transforms of real
+    vectors may stand among the layers; then the composition has no spec.
+
+    Shapes: z and x (..., D), context (..., context_dim), log-determinants (...).
+
+    Args:
+        layers: one or more transforms, at least one of them a flow.
+
+    Cost: the sum of the layers'.
+
+    Raises:
+        ValueError: if no flow is among the layers, or their dimensions or contexts differ.
+        TypeError: if a layer is no transform.
+
+    Example:
+        >>> from numpyro.distributions.transforms import AffineTransform
+        >>> from flowkit_core.specs import PermutationSpec
+        >>> from numpyro_flowkit.transforms import Permutation
+        >>> flow = Compose([Permutation(PermutationSpec((1, 0))), AffineTransform(1.0, 2.0)])
+        >>> flow(jnp.array([1.0, 2.0])).tolist()
+        [5.0, 3.0]
+        >>> flow.inv(flow(jnp.array([1.0, 2.0]))).tolist()
+        [1.0, 2.0]
+    """
+
+    leaf_names = ("layers",)
+    static_names = ("spec", "input_dim", "context_dim")
+
+    layers: tuple[Transform, ...]
+
+    def __init__(self, layers: Sequence[Transform]) -> None:
+        self.layers = tuple(layers)
+        for i, layer in enumerate(self.layers):
+            check_part(f"layers[{i}]", layer)
+        dims = {layer.input_dim for layer in self.layers if isinstance(layer, _SIZED)}
+        if len(dims) != 1:
+            raise ValueError(
+                f"layers: expected one or more flows of equal input_dim, got {sorted(dims)}"
+            )
+        flows = [layer for layer in self.layers if isinstance(layer, Flow)]
+        contexts = {flow.context_dim for flow in flows} - {0}
+        if len(contexts) > 1:
+            raise ValueError(f"layers: expected one context_dim, got {sorted(contexts)}")
+        self.input_dim = dims.pop()
+        self.context_dim = contexts.pop() if contexts else 0
+        specs = [flow.spec for flow in flows if flow.spec is not None]
+        complete = len(specs) == len(self.layers)
+        self.spec = ComposeSpec(tuple(specs)) if complete else None
+
+    @property
+    def sequential_forward(self) -> bool:
+        """Whether any layer goes coordinate by coordinate from base to data."""
+        return any(getattr(layer, "sequential_forward", False) for layer in self.layers)
+
+    @property
+    def sequential_inverse(self) -> bool:
+        """Whether any layer goes coordinate by coordinate from data to base."""
+        return any(getattr(layer, "sequential_inverse", False) for layer in self.layers)
+
+    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
+        log_det = jnp.zeros(z.shape[:-1], z.dtype)
+        for layer in self.layers:
+            z, change = forward_part(layer, z, context)
+            log_det = log_det + change
+        return z, log_det
+
+    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
+        log_det = jnp.zeros(x.shape[:-1], x.dtype)
+        for layer in reversed(self.layers):
+            x, change = inverse_part(layer, x, context)
+            log_det = log_det + change
+        return x, log_det
+
+    def _forward_and_score(
+        self, z: Array, score: Array, context: Array | None
+    ) -> tuple[Array, Array, Array]:
+        log_det = jnp.zeros(z.shape[:-1], z.dtype)
+        for layer in self.layers:
+            z, change, score = score_part(layer, z, score, context)
+            log_det = log_det + change
+        return z, log_det, score
+
+    def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
+        return self._forward_and_score(z, score, context)[2]
+
+    def _own_summary(self) -> str:
+        lines = []
+        for layer in self.layers:
+            own = str(layer.spec) if isinstance(layer, Flow) and layer.spec else repr(layer)
+            lines += own.splitlines()
+        return "\n".join(["Compose(", *(f"  {line}" for line in lines), ")"])
+
+
+# What has an input_dim of its own; other transforms adapt to the vector they are given.
+_SIZED = (Flow, ConditionedFlow)

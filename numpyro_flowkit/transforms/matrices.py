@@ -1,0 +1,49 @@
+"""Triangular matrices from free arrays, and products and solves of rows with them."""
+
+import math
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+def unit_lower(free: Array) -> Array:
+    """The strict lower triangle of ``free`` with ones on the diagonal."""
+    return jnp.tril(free, -1) + jnp.eye(free.shape[-1], dtype=free.dtype)
+
+
+def upper_with_diagonal(free: Array, log_diagonal: Array) -> Array:
+    """The strict upper triangle of ``free`` with ``exp(log_diagonal)`` on the diagonal."""
+    return jnp.triu(free, 1) + jnp.diag(jnp.exp(log_diagonal))
+
+
+def apply(matrix: Array, rows: Array) -> Array:
+    """``matrix @ row`` for each row of (..., D), in full precision."""
+    return jnp.matmul(rows, matrix.T, precision=lax.Precision.HIGHEST)
+
+
+def solve(matrix: Array, rows: Array, *, is_lower: bool, transpose: bool = False) -> Array:
+    """``matrix^-1 @ row`` for each row of (..., D), or with the transposed matrix.
+
+    Cost: D^2 per row, by one triangular solve with many right-hand sides.
+
+    Args:
+        matrix: triangular, (D, D).
+        rows: (..., D).
+        is_lower: which triangle of the matrix is used.
+        transpose: solve with the transposed matrix instead.
+
+    Example:
+        >>> solve(
+        ...     jnp.array([[2.0, 0.0], [2.0, 1.0]]), jnp.array([2.0, 3.0]), is_lower=True
+        ... ).tolist()
+        [1.0, 1.0]
+    """
+    flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
+    solved = lax.linalg.triangular_solve(
+        matrix.astype(flat.dtype),
+        flat,
+        left_side=False,  # rows times a matrix: x A^T = b is A x^T = b^T
+        lower=is_lower,
+        transpose_a=not transpose,
+    )
+    return solved.reshape(rows.shape)

@@ -1,0 +1,74 @@
+"""Any NumPyro transform of real vectors as a part of a flow: both directions and the score."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpyro.distributions import constraints
+from numpyro.distributions.transforms import Transform
+from numpyro.distributions.util import sum_rightmost
+
+from numpyro_flowkit.transforms.base import Flow
+from numpyro_flowkit.transforms.conditioned import ConditionedFlow
+
+
+def check_part(name: str, part: Transform) -> None:
+    """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
+
+    Raises:
+        TypeError: if it is no transform.
+        ValueError: if its domain or codomain is another.
+    """
+    if not isinstance(part, Transform):
+        hint = "; call the recipe's result with a key first" if callable(part) else ""
+        raise TypeError(f"{name}: expected a transform, got {type(part).__name__}{hint}")
+    for side, space in (("domain", part.domain), ("codomain", part.codomain)):
+        if space not in (constraints.real, constraints.real_vector):
+            raise ValueError(
+                f"{name}: expected a transform whose {side} is real or real_vector, got {space} "
+                f"of {type(part).__name__}; put it after the flow in a list of transforms"
+            )
+
+
+def forward_part(part: Transform, z: Array, context: Array | None) -> tuple[Array, Array]:
+    """Map by one part: x and ``log |det dx/dz|``, by one evaluation where the part allows it."""
+    if isinstance(part, Flow):
+        return part._forward_and_log_det(z, context if part.context_dim else None)
+    if isinstance(part, ConditionedFlow):
+        return part.forward_and_log_det(z)
+    x, intermediates = part.call_with_intermediates(z)
+    return x, _vector_log_det(part, part.log_abs_det_jacobian(z, x, intermediates), x)
+
+
+def inverse_part(part: Transform, x: Array, context: Array | None) -> tuple[Array, Array]:
+    """Invert one part: z and ``log |det dz/dx|``."""
+    if isinstance(part, Flow):
+        return part._inverse_and_log_det(x, context if part.context_dim else None)
+    if isinstance(part, ConditionedFlow):
+        return part.inverse_and_log_det(x)
+    z = part._inverse(x)
+    return z, -_vector_log_det(part, part.log_abs_det_jacobian(z, x, None), x)
+
+
+def score_part(
+    part: Transform, z: Array, score: Array, context: Array | None
+) -> tuple[Array, Array, Array]:
+    """Map by one part and push a score: x, ``log |det dx/dz|`` and the score of x.
+
+    Another package's part offers its inverse only: ``log q(x) = log q(z(x)) + log |det dz/dx|``,
+    so one pullback through the inverse gives the score.
+    """
+    if isinstance(part, Flow):
+        return part._forward_and_score(z, score, context if part.context_dim else None)
+    if isinstance(part, ConditionedFlow):
+        return part.forward_and_score(z, score)
+    x, log_det = forward_part(part, z, context)
+    frozen, point = jax.tree.map(jax.lax.stop_gradient, (part, x))
+    (_, inverse_log_det), pull = jax.vjp(lambda x: inverse_part(frozen, x, None), point)
+    (score_x,) = pull((score, jnp.ones_like(inverse_log_det)))
+    return x, log_det, score_x
+
+
+def _vector_log_det(part: Transform, log_det: Array, x: Array) -> Array:
+    """Log-determinant of the whole vector: transforms of single numbers give one per number."""
+    summed = sum_rightmost(log_det, 1 - part.codomain.event_dim)
+    return jnp.broadcast_to(summed, x.shape[:-1]).astype(x.dtype)

@@ -1,0 +1,108 @@
+"""The table that drives both wings: adding a transform is one row.
+
+Each row is a spec of the core; `arrays_for` gives it large random weights, since small ones hide
+wrong Jacobians.
+"""
+
+import numpy as np
+
+from flowkit_core import recipes as r
+from flowkit_core.specs import (
+    AdditiveLaw,
+    AffineLaw,
+    ComposeSpec,
+    CouplingSpec,
+    DiagonalAffineSpec,
+    FlowSpec,
+    MLPSpec,
+)
+
+
+def coupling(mask, *, hidden=(12, 9), context_dim=0, law=None):
+    """A single coupling layer with any mask."""
+    law = AffineLaw(bound=1.5) if law is None else law
+    net = MLPSpec(
+        hidden_dims=hidden,
+        activation="relu",
+        context_dim=context_dim,
+        num_inputs=sum(mask),
+        num_outputs=law.num_conditioned * (len(mask) - sum(mask)),
+    )
+    return CouplingSpec(tuple(bool(m) for m in mask), net, law)
+
+
+CASES: dict[str, FlowSpec] = {
+    "maf": r.maf(5, num_layers=3, hidden_dims=(16, 12)),
+    "maf_one_dim": r.maf(1, num_layers=2, hidden_dims=(6,)),
+    "maf_two_dims": r.maf(2, num_layers=2, hidden_dims=(7,)),
+    "maf_narrow": r.maf(8, num_layers=2, hidden_dims=(3, 5)),
+    "maf_linear": r.maf(4, num_layers=2, hidden_dims=()),
+    "maf_residual": r.maf(5, num_layers=2, hidden_dims=(14, 14), residual=True),
+    "maf_random_order": r.maf(7, num_layers=2, hidden_dims=(20,), mixing="random", seed=3),
+    "maf_lu": r.maf(4, num_layers=2, hidden_dims=(8,), mixing="lu", activation="tanh"),
+    "maf_additive": r.maf(5, num_layers=2, hidden_dims=(8,), law="additive", activation="elu"),
+    "maf_context": r.maf(4, num_layers=2, hidden_dims=(9, 8), context_dim=3, activation="silu"),
+    "maf_context_one_dim": r.maf(1, num_layers=2, hidden_dims=(6,), context_dim=2),
+    "iaf": r.iaf(5, num_layers=3, hidden_dims=(16, 12)),
+    "iaf_one_dim": r.iaf(1, num_layers=2, hidden_dims=(6,)),
+    "iaf_residual": r.iaf(5, num_layers=2, hidden_dims=(7,), residual=True, activation="gelu"),
+    "iaf_context": r.iaf(3, num_layers=2, hidden_dims=(9,), residual=True, context_dim=2),
+    "iaf_linear_context": r.iaf(3, num_layers=2, hidden_dims=(), context_dim=2),
+    "iaf_narrow_random": r.iaf(6, num_layers=2, hidden_dims=(4,), mixing="random", seed=5),
+    "realnvp": r.realnvp(5, num_layers=3, hidden_dims=(12,)),
+    "realnvp_half_random": r.realnvp(
+        6, num_layers=4, hidden_dims=(10,), mask="half", mixing="random", activation="leaky_relu"
+    ),
+    "realnvp_lu": r.realnvp(3, num_layers=4, hidden_dims=(8,), mixing="lu"),
+    "realnvp_one_dim": r.realnvp(1, num_layers=2, hidden_dims=(6,)),
+    "realnvp_context": r.realnvp(5, num_layers=2, hidden_dims=(10,), context_dim=2),
+    "realnvp_context_one_dim": r.realnvp(1, num_layers=2, hidden_dims=(6,), context_dim=2),
+    "nice": r.nice(4, num_layers=4, hidden_dims=(8,), mixing="reverse"),
+    "coupling_one_passes": coupling([0, 0, 1, 0, 0]),
+    "coupling_all_false": coupling([0, 0, 0]),
+    "coupling_additive": coupling([1, 1, 0, 1], law=AdditiveLaw()),
+    "coupling_linear": coupling([0, 1, 1, 0], hidden=()),
+    "lu_linear": r.lu_linear(6),
+    "lu_linear_one_dim": r.lu_linear(1),
+    "qr_linear": r.qr_linear(6),
+    "qr_linear_one_dim": r.qr_linear(1),
+    "permutation": r.permute(5, order=(2, 4, 0, 3, 1)),
+    "diagonal_affine": DiagonalAffineSpec(4),
+    "compose": r.compose(
+        r.qr_linear(4),
+        r.maf(4, num_layers=1, hidden_dims=(6,), context_dim=2),
+        r.permute(4, order=(3, 0, 1, 2)),
+        r.realnvp(4, num_layers=2, hidden_dims=(6,)),
+        r.iaf(4, num_layers=1, hidden_dims=(6,), context_dim=2),
+    ),
+}
+
+CONTEXT_CASES = sorted(name for name, spec in CASES.items() if spec.context_dim)
+SEQUENTIAL_CASES = sorted(
+    name for name, s in CASES.items() if s.sequential_forward or s.sequential_inverse
+)
+
+
+def arrays_for(spec: FlowSpec, *, seed: int = 0, dtype=np.float64) -> dict[str, np.ndarray]:
+    """Large random weights: every network output and log-scale is of order one."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for array in spec.arrays():
+        fan_in = array.shape[-1] if len(array.shape) > 1 else 4
+        arrays[array.name] = rng.normal(size=array.shape) * 1.4 / np.sqrt(max(fan_in, 1))
+    return {name: values.astype(dtype) for name, values in arrays.items()}
+
+
+def points_for(spec: FlowSpec, shape=(6,), *, seed: int = 1, dtype=np.float64):
+    """Random points and a context of the same batch shape (None without context)."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(*shape, spec.input_dim)).astype(dtype)
+    context = rng.normal(size=(*shape, spec.context_dim)).astype(dtype)
+    return z, context if spec.context_dim else None
+
+
+def layers_of(spec: FlowSpec) -> list[FlowSpec]:
+    """The layers of a spec, compositions taken apart."""
+    if isinstance(spec, ComposeSpec):
+        return [leaf for layer in spec.layers for leaf in layers_of(layer)]
+    return [spec]

@@ -1,0 +1,32 @@
+"""Settings of every test: float64 in JAX, one thread in torch, stores emptied."""
+
+import jax
+import numpy as np
+import pyro
+import pytest
+import torch
+
+jax.config.update("jax_enable_x64", True)
+# Tests compile hundreds of small programs and run each a few times.
+jax.config.update("jax_disable_most_optimizations", True)
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_parameter_store():
+    pyro.clear_param_store()
+    yield
+    pyro.clear_param_store()
+
+
+@pytest.fixture
+def rng():
+    """A numpy generator with a fixed seed."""
+    return np.random.default_rng(20240607)
+
+
+def pytest_collection_modifyitems(items):
+    without_cuda = pytest.mark.skip(reason="no CUDA device")
+    for item in items:
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(without_cuda)
