@@ -56,9 +56,7 @@ def widths(name: str, value: object) -> tuple[int, ...]:
 
 def permutation(name: str, value: object) -> tuple[int, ...]:
     """Return an order of 0 .. D-1 in which each index stands exactly once."""
-    order = tuple(
-        int_at_least(f"{name}[{i}]", j, 0) for i, j in enumerate(_sequence(name, value))
-    )
+    order = tuple(int_at_least(f"{name}[{i}]", j, 0) for i, j in enumerate(_sequence(name, value)))
     if not order:
         raise ValueError(f"{name}: expected at least one index, got none")
     if sorted(order) != list(range(len(order))):

@@ -37,8 +37,14 @@ def sweep_steps(spec: MADESpec) -> tuple[SweepStep, ...]:
 
     Example:
         >>> from flowkit_core.specs import MADESpec
-        >>> net = MADESpec(hidden_dims=(4,), activation="relu", context_dim=0,
-        ...                input_dim=3, num_params=2, residual=False)
+        >>> net = MADESpec(
+        ...     hidden_dims=(4,),
+        ...     activation="relu",
+        ...     context_dim=0,
+        ...     input_dim=3,
+        ...     num_params=2,
+        ...     residual=False,
+        ... )
         >>> for step in sweep_steps(net):
         ...     print(step.start, step.stop, step.units)
         0 1 ((0, 0),)

@@ -54,7 +54,7 @@ def build(spec: FlowSpec, arrays: Arrays) -> Flow:
     return _compile(spec, converted)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FlowInit:
     """What a recipe returns: an architecture that becomes a flow when called with a key.
 
@@ -102,8 +102,8 @@ class FlowInit:
             _check_dtype(dtype)
         return build(self.spec, draw_arrays(rng_key, self.spec.arrays(), dtype=dtype))
 
-    def __str__(self) -> str:
-        return str(self.spec)
+    def __repr__(self) -> str:
+        return f"FlowInit({self.spec})"
 
 
 def _check_dtype(dtype: DTypeLike) -> None:

@@ -71,9 +71,7 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> transforms.Flow:
 
 
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> transforms.Flow:
-    layers = [
-        build(layer, _under(f"layers.{i}", arrays)) for i, layer in enumerate(spec.layers)
-    ]
+    layers = [build(layer, _under(f"layers.{i}", arrays)) for i, layer in enumerate(spec.layers)]
     return transforms.Compose(layers)
 
 

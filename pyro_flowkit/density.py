@@ -85,10 +85,14 @@ def fit_density(
     rows = _rows("data", data, flow, flow.input_dim)
     if (context is None) != (flow.context_dim == 0):
         expected = f"shape (n, {flow.context_dim})" if flow.context_dim else "none"
-        raise ValueError(f"context: expected {expected}, got {'none' if context is None else 'one'}")
+        raise ValueError(
+            f"context: expected {expected}, got {'none' if context is None else 'one'}"
+        )
     contexts = None if context is None else _rows("context", context, flow, flow.context_dim)
     if contexts is not None and len(contexts) != len(rows):
-        raise ValueError(f"context: expected {len(rows)} rows, one per row of data, got {len(contexts)}")
+        raise ValueError(
+            f"context: expected {len(rows)} rows, one per row of data, got {len(contexts)}"
+        )
     train, held_out = settings.split(len(rows))
     trainer = _Trainer(flow, base, rows, contexts, train, held_out, settings.max_grad_norm)
     state, stopped = run_fit(

@@ -51,9 +51,7 @@ class FitState:
         replace_file(path, save(arrays, metadata))
 
     @classmethod
-    def read(
-        cls, path: str | os.PathLike[str], settings: FitSettings, num_rows: int
-    ) -> "FitState":
+    def read(cls, path: str | os.PathLike[str], settings: FitSettings, num_rows: int) -> "FitState":
         """Read a state that was written with the same settings and as many rows.
 
         Raises:

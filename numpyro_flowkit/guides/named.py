@@ -46,9 +46,7 @@ class AutoMAF(AutoFlow):
             recipes.maf, num_layers=num_layers, hidden_dims=hidden_dims, activation=activation,
             residual=residual, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(
-            model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale
-        )
+        super().__init__(model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale)
 
 
 class AutoIAF(AutoFlow):
@@ -87,9 +85,7 @@ class AutoIAF(AutoFlow):
             recipes.iaf, num_layers=num_layers, hidden_dims=hidden_dims, activation=activation,
             residual=residual, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(
-            model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale
-        )
+        super().__init__(model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale)
 
 
 class AutoRealNVP(AutoFlow):
@@ -128,6 +124,4 @@ class AutoRealNVP(AutoFlow):
             recipes.realnvp, num_layers=num_layers, hidden_dims=hidden_dims,
             activation=activation, mask=mask, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(
-            model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale
-        )
+        super().__init__(model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale)

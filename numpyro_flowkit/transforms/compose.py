@@ -103,7 +103,10 @@ class Compose(Flow):
     def _own_summary(self) -> str:
         lines = []
         for layer in self.layers:
-            own = str(layer.spec) if isinstance(layer, Flow) and layer.spec else repr(layer)
+            if isinstance(layer, Flow):
+                own = layer._own_summary() if layer.spec is None else str(layer.spec)
+            else:
+                own = type(layer).__name__
             lines += own.splitlines()
         return "\n".join(["Compose(", *(f"  {line}" for line in lines), ")"])
 

@@ -27,8 +27,14 @@ class MADE(Conditioner):
         residual blocks as in Durkan and Nash, "Autoregressive Energy Machines", 2019, section 3.1.
 
     Example:
-        >>> spec = MADESpec(hidden_dims=(8,), activation="relu", context_dim=0,
-        ...                 input_dim=3, num_params=2, residual=False)
+        >>> spec = MADESpec(
+        ...     hidden_dims=(8,),
+        ...     activation="relu",
+        ...     context_dim=0,
+        ...     input_dim=3,
+        ...     num_params=2,
+        ...     residual=False,
+        ... )
         >>> net = MADE.init(spec, torch.Generator().manual_seed(0))
         >>> net(torch.ones(5, 3)).shape
         torch.Size([5, 6])

@@ -19,8 +19,9 @@ class MLP(Conditioner):
         arrays: tensors under the names of ``spec.arrays()``.
 
     Example:
-        >>> spec = MLPSpec(hidden_dims=(8,), activation="relu", context_dim=0,
-        ...                num_inputs=2, num_outputs=3)
+        >>> spec = MLPSpec(
+        ...     hidden_dims=(8,), activation="relu", context_dim=0, num_inputs=2, num_outputs=3
+        ... )
         >>> net = MLP.init(spec, torch.Generator().manual_seed(0))
         >>> net(torch.ones(5, 2)).shape
         torch.Size([5, 3])

@@ -176,9 +176,7 @@ class Flow(NativeTransform, TransformModule):
         if torch.jit.is_tracing():  # shapes are tensors there, and were checked before
             return
         if len(shape) == 0 or shape[-1] != self.input_dim:
-            raise ValueError(
-                f"{name}: expected shape (..., {self.input_dim}), got {tuple(shape)}"
-            )
+            raise ValueError(f"{name}: expected shape (..., {self.input_dim}), got {tuple(shape)}")
 
     def check_context(self, context: Tensor | None) -> None:
         """Raise unless ``context`` is what this flow takes."""

@@ -47,9 +47,7 @@ class Compose(Flow):
         super().__init__(dims[0], context_dim=max(contexts, default=0), spec=spec)
         self.layers = nn.ModuleList([p for p in parts if isinstance(p, nn.Module)])
         # The order of the parts; those that are no modules live here alone.
-        self._foreign = {
-            i: p for i, p in enumerate(parts) if not isinstance(p, nn.Module)
-        }
+        self._foreign = {i: p for i, p in enumerate(parts) if not isinstance(p, nn.Module)}
 
     @property
     def parts(self) -> list[Transform]:

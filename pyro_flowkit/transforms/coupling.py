@@ -51,9 +51,7 @@ class Coupling(Flow):
         back = sorted(range(len(mask)), key=(passed + mapped).__getitem__)
         self._num_mapped = len(mapped)
         for name, indices in (("_passed", passed), ("_mapped", mapped), ("_back", back)):
-            self.register_buffer(
-                name, torch.tensor(indices, dtype=torch.long), persistent=False
-            )
+            self.register_buffer(name, torch.tensor(indices, dtype=torch.long), persistent=False)
         self.free: nn.Parameter | None = None
         if law.num_free:
             start = torch.zeros(law.num_free, len(mapped)) if free is None else free

@@ -113,9 +113,7 @@ def _gradient(
     """Vector-Jacobian product that keeps the graph; zeros where nothing depends on an input."""
     if not (inputs and output.requires_grad):
         return tuple(torch.zeros_like(t) for t in inputs)
-    return torch.autograd.grad(
-        output, inputs, cotangent, retain_graph=True, materialize_grads=True
-    )
+    return torch.autograd.grad(output, inputs, cotangent, retain_graph=True, materialize_grads=True)
 
 
 def _vmap_by_loop(

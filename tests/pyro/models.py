@@ -12,7 +12,9 @@ def regression(scale=0.8):
     """Two coefficients with a Normal prior and known noise: the posterior is Normal."""
     weights = pyro.sample("weights", dist.Normal(torch.zeros(2), 2.0).to_event(1))
     with pyro.plate("rows", 5):
-        pyro.sample("y", dist.Normal(DESIGN @ weights, scale), obs=DATA)
+        # Coordinates apart, so that vectorised particles to the left of the plate broadcast.
+        mean = weights[..., 0] * DESIGN[:, 0] + weights[..., 1] * DESIGN[:, 1]
+        pyro.sample("y", dist.Normal(mean, scale), obs=DATA)
 
 
 def regression_posterior(scale=0.8, dtype=torch.float64):

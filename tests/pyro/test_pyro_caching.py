@@ -44,7 +44,9 @@ def test_row_1_a_flow_likelihood_takes_many_steps_on_the_same_tensor(name):
     def model(data):
         pyro.module("flow", owner)
         with pyro.plate("rows", len(data)):
-            pyro.sample("x", dist.TransformedDistribution(standard_normal(4), [transform]), obs=data)
+            pyro.sample(
+                "x", dist.TransformedDistribution(standard_normal(4), [transform]), obs=data
+            )
 
     svi = SVI(model, lambda data: None, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO())
     losses = [svi.step(data) for _ in range(4)]

@@ -17,7 +17,9 @@ from tests.pyro.helpers import (
     points,
 )
 
-ignore_jit = pytest.mark.filterwarnings(r"ignore:`torch\.jit\.\w+` is deprecated:DeprecationWarning")
+ignore_jit = pytest.mark.filterwarnings(
+    r"ignore:`torch\.jit\.\w+` is deprecated:DeprecationWarning"
+)
 every_transform = pytest.mark.parametrize("name", TRANSFORMS)
 directions = pytest.mark.parametrize("direction", ["forward_and_log_det", "inverse_and_log_det"])
 

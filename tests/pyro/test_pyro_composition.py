@@ -86,9 +86,11 @@ FOREIGN = {
     ),
     "affine_coupling": lambda: large(affine_coupling(4, hidden_dims=[8])),
     "Permute": lambda: Permute(torch.tensor([2, 0, 3, 1])),
-    "inverse of affine_coupling": lambda: ComposeTransform(
-        [large(affine_coupling(4, hidden_dims=[8])), AffineTransform(0.0, 2.0)]
-    ).inv,
+    "inverse of affine_coupling": lambda: (
+        ComposeTransform(
+            [large(affine_coupling(4, hidden_dims=[8])), AffineTransform(0.0, 2.0)]
+        ).inv
+    ),
     "LeakyReLU": LeakyReLUTransform,
     "ExpTransform and back": lambda: ComposeTransform([ExpTransform(), ExpTransform().inv]),
 }

@@ -121,7 +121,10 @@ def test_a_shape_of_another_dimension_is_refused(name):
 @every_recipe
 def test_float64_flow_stays_float64_in_both_directions(name):
     flow = build(name)
-    for output in (*flow.forward_and_log_det(points(3, 4)), *flow.inverse_and_log_det(points(3, 4))):
+    for output in (
+        *flow.forward_and_log_det(points(3, 4)),
+        *flow.inverse_and_log_det(points(3, 4)),
+    ):
         assert output.dtype == torch.float64
 
 

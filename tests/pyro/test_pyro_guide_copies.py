@@ -155,8 +155,12 @@ def test_a_guide_made_after_loading_goes_on_training(name, tmp_path):
     again = make(name)
     more = train(again, 20, seed=5)
     assert sum(more[:5]) < sum(losses[:5])
-    assert max((a - b).abs().max() for a, b in
-               zip(again.parameters(), guide.parameters(), strict=True)) > 1e-3
+    assert (
+        max(
+            (a - b).abs().max() for a, b in zip(again.parameters(), guide.parameters(), strict=True)
+        )
+        > 1e-3
+    )
 
 
 @every_guide

@@ -20,11 +20,8 @@ def exact_guide():
     guide = fk.AutoFlow(models.regression, fk.qr_linear)
     guide()
     inner, last = guide.get_transform().layers
-    q, r = torch.linalg.qr(torch.linalg.cholesky(COVARIANCE))
-    # An upper triangular root serves as well: A A^T with A = upper from the reversed Cholesky.
-    del q, r
-    flip = COVARIANCE.flip(0, 1)
-    upper = torch.linalg.cholesky(flip).flip(0, 1)
+    # With Q = I the layer is upper triangular: covariance = R R^T, Cholesky from the other end.
+    upper = torch.linalg.cholesky(COVARIANCE.flip(0, 1)).flip(0, 1)
     with torch.no_grad():
         inner.reflections.zero_()
         inner.upper.copy_(upper)

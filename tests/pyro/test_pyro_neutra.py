@@ -1,11 +1,11 @@
 """NeuTra: NUTS in the coordinates of a flow guide."""
 
-import pyro
 import pytest
 import torch
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from pyro.infer.reparam import NeuTraReparam
+from pyro.ops.stats import effective_sample_size
 
 import pyro_flowkit as fk
 from tests.pyro import models
@@ -65,14 +65,16 @@ def test_nuts_through_a_flow_finds_the_posterior():
     guide = fk.AutoRealNVP(models.regression, init_scale=0.5, **SMALL)
     guide()
     bend(guide)
-    neutra, draws = run(models.regression, guide, num_samples=120, warmup_steps=60)
+    neutra, draws = run(models.regression, guide, num_samples=300, warmup_steps=100)
     (latents,) = draws.values()
     weights = neutra.transform_sample(latents)["weights"].double()
     mean, covariance = models.regression_posterior()
     sd = covariance.diagonal().sqrt()
-    # At least 30 effective draws of 120: five standard errors of the mean are 0.9 sd.
-    assert ((weights.mean(0) - mean).abs() < 0.9 * sd).all()
-    assert ((weights.std(0) / sd - 1).abs() < 0.65).all()
+    effective = effective_sample_size(weights[None], chain_dim=0, sample_dim=1)
+    assert (effective > 60).all()
+    # Five standard errors; that of a ratio of sds is 1 / sqrt(2 n), doubled n for correlation.
+    assert ((weights.mean(0) - mean).abs() < 5 * sd / effective.sqrt()).all()
+    assert ((weights.std(0) / sd - 1).abs() < 5 / effective.sqrt()).all()
 
 
 def test_a_guide_that_has_not_met_the_model_is_refused():
@@ -86,4 +88,3 @@ def test_neutra_leaves_the_guides_weights_alone():
     before = [p.detach().clone() for p in guide.parameters()]
     run(models.regression, guide, num_samples=3, warmup_steps=3)
     assert all(torch.equal(a, b) for a, b in zip(before, guide.parameters(), strict=True))
-    assert len(pyro.get_param_store()) >= 0
