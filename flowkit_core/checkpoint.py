@@ -5,9 +5,12 @@ temporary name and renamed, so a crash leaves either the old file or the new one
 """
 
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,15 +69,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[FlowSpec, Arrays]:
             format, or holds arrays that do not fit its spec.
     """
     file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint at {file}")
-    try:
-        with safe_open(file, framework="numpy") as handle:
-            metadata = handle.metadata() or {}
-            version = _check_format(file, metadata)
-            arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"{file}: damaged, or no safetensors file ({error})") from error
+    with opened(file) as handle:
+        metadata = handle.metadata() or {}
+        version = _check_format(file, metadata)
+        arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     try:
         spec = FlowSpec.from_json(metadata.get("spec", ""))
     except (TypeError, ValueError) as error:
@@ -85,7 +83,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[FlowSpec, Arrays]:
     return spec, arrays
 
 
-def mismatch(spec: FlowSpec, arrays: Mapping[str, NDArray[np.floating]]) -> str | None:
+class ArrayLike(Protocol):
+    """What numpy's, torch's and JAX's arrays have in common, as far as a check needs it."""
+
+    @property
+    def shape(self) -> Any:
+        """Extent of each axis."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the entries; its text names it."""
+
+
+def mismatch(spec: FlowSpec, arrays: Mapping[str, ArrayLike]) -> str | None:
     """What is wrong with ``arrays`` as the weights of ``spec``; None if nothing is."""
     shapes = {a.name: a.shape for a in spec.arrays()}
     missing = sorted(set(shapes) - set(arrays))
@@ -95,23 +105,44 @@ def mismatch(spec: FlowSpec, arrays: Mapping[str, NDArray[np.floating]]) -> str 
     for name, shape in shapes.items():
         if tuple(arrays[name].shape) != shape:
             return f"{name}: expected shape {shape}, got {tuple(arrays[name].shape)}"
-        if str(arrays[name].dtype) not in DTYPES:
+        if str(arrays[name].dtype).removeprefix("torch.") not in DTYPES:
             return f"{name}: expected dtype float32 or float64, got {arrays[name].dtype}"
     return None
 
 
+@contextmanager
+def opened(file: Path) -> Iterator[Any]:
+    """A safetensors file, open for reading; all that can be wrong with it is a CheckpointError."""
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint at {file}")
+    try:
+        with safe_open(file, framework="numpy") as handle:
+            yield handle
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: damaged, or no safetensors file ({error})") from error
+    except (AttributeError, TypeError) as error:  # from get_tensor: bfloat16, the float8 family
+        raise CheckpointError(f"{file}: holds a type that numpy does not know ({error})") from error
+
+
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write ``content`` to a temporary file beside ``path`` and rename it to ``path``."""
+    """Write ``content`` to a temporary file beside ``path`` and rename it to ``path``.
+
+    A file that was there keeps its permissions; a new one gets those of any new file.
+    """
     file = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    temporary = file.parent / f".{file.name}.{secrets.token_hex(4)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as handle:
+            if file.exists():
+                os.chmod(temporary, stat.S_IMODE(file.stat().st_mode))
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, file)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -119,12 +150,10 @@ def _check_format(file: Path, metadata: Mapping[str, str]) -> int:
     if metadata.get("format") != FORMAT:
         got = metadata.get("format")
         raise CheckpointError(f"{file}: no checkpoint of a flow (format {got!r}, not {FORMAT!r})")
-    try:
-        version = int(metadata.get("format_version", ""))
-    except ValueError:
-        raise CheckpointError(
-            f"{file}: unreadable format version {metadata.get('format_version')!r}"
-        ) from None
+    text = metadata.get("format_version", "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        raise CheckpointError(f"{file}: unreadable format version {text[:80]!r}")
+    version = int(text)
     if version > FORMAT_VERSION:
         raise CheckpointError(
             f"{file}: written in format {version}, this version reads up to {FORMAT_VERSION}; "

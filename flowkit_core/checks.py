@@ -1,7 +1,7 @@
 """Checks of user input whose messages say what was got and what was expected."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -29,9 +29,13 @@ def positive_float(name: str, value: object) -> float:
     """Return ``value`` as a finite float above zero."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the largest float
+        number = math.inf
+    if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name}: expected a finite number > 0, got {value}")
-    return float(value)
+    return number
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> str:
@@ -51,12 +55,12 @@ def boolean(name: str, value: object) -> bool:
 
 def widths(name: str, value: object) -> tuple[int, ...]:
     """Return layer widths as a tuple of positive integers (it may be empty)."""
-    return tuple(positive_int(f"{name}[{i}]", w) for i, w in enumerate(_sequence(name, value)))
+    return tuple(positive_int(f"{name}[{i}]", w) for i, w in enumerate(sequence(name, value)))
 
 
 def permutation(name: str, value: object) -> tuple[int, ...]:
     """Return an order of 0 .. D-1 in which each index stands exactly once."""
-    order = tuple(int_at_least(f"{name}[{i}]", j, 0) for i, j in enumerate(_sequence(name, value)))
+    order = tuple(int_at_least(f"{name}[{i}]", j, 0) for i, j in enumerate(sequence(name, value)))
     if not order:
         raise ValueError(f"{name}: expected at least one index, got none")
     if sorted(order) != list(range(len(order))):
@@ -69,7 +73,7 @@ def permutation(name: str, value: object) -> tuple[int, ...]:
 def boolean_mask(name: str, value: object) -> tuple[bool, ...]:
     """Return a mask as a tuple of booleans; arrays of dtype bool are welcome."""
     mask = []
-    for i, entry in enumerate(_sequence(name, value)):
+    for i, entry in enumerate(sequence(name, value)):
         flag = entry.item() if hasattr(entry, "item") else entry
         if not isinstance(flag, bool):
             raise TypeError(f"{name}[{i}]: expected True or False, got {entry!r}")
@@ -86,7 +90,8 @@ def instance(name: str, value: object, expected: type) -> Any:
     return value
 
 
-def _sequence(name: str, value: object) -> Sequence[Any]:
+def sequence(name: str, value: object) -> tuple[Any, ...]:
+    """Return the entries of a one-dimensional sequence as a tuple."""
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name}: expected a sequence, got {value!r}")
     if getattr(value, "ndim", 1) != 1:

@@ -31,6 +31,21 @@ def hidden_degrees(input_dim: int, width: int, *, context: bool) -> Degrees:
     return lowest + (np.arange(width) * (input_dim - lowest)) // width
 
 
+def units_up_to(input_dim: int, width: int, *, context: bool) -> list[int]:
+    """How many of the units of `hidden_degrees` have degree j or less, for j = 0 .. D-1.
+
+    Takes no memory for the units themselves.
+
+    Example:
+        >>> units_up_to(4, 6, context=False)
+        [0, 2, 4, 6]
+    """
+    lowest = 0 if context or input_dim == 1 else 1
+    steps = input_dim - lowest
+    # Unit k has degree lowest + k * steps // width: at most j if k * steps < (j+1-lowest) * width.
+    return [max(0, -(-(j + 1 - lowest) * width // steps)) for j in range(input_dim)]
+
+
 def input_mask(degrees: Degrees, input_dim: int) -> Mask:
     """Which inputs (columns) a hidden unit (row) sees: positions below its degree."""
     return degrees[:, None] > np.arange(input_dim)[None, :]

@@ -2,7 +2,7 @@
 
 # The product of the scales of a whole flow stays within exp(+-TOTAL_LOG_SCALE) per coordinate.
 # With raw exponentials 32 coupling layers lose every digit in float32; with this budget ten layers
-# with wild weights keep a round trip below 1e-3 (tests/test_stability.py measures it).
+# with wild weights keep a round trip below 1e-3 (tests/both/test_stability.py measures it).
 TOTAL_LOG_SCALE = 16.0
 
 # A single layer never needs more than a factor e^2 = 7.4: the free bias of each coordinate lies

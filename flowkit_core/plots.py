@@ -92,11 +92,15 @@ def marginal_histograms(
         pooled = np.concatenate([np.ravel(d[quantity]) for d in draws.values()])
         low, high = np.quantile(pooled, [0.005, 0.995])
         bins = np.linspace(low, high, 60)
-        for colour, (name, by_quantity) in zip(COLOURS, draws.items(), strict=False):
-            axes.hist(
+        peaks = []
+        for k, (name, by_quantity) in enumerate(draws.items()):
+            heights, _, _ = axes.hist(
                 np.ravel(by_quantity[quantity]), bins=bins, density=True, histtype="step",
-                linewidth=1.5, color=colour, label=name,
+                linewidth=1.5, color=COLOURS[k % len(COLOURS)], label=name,
             )  # fmt: skip
+            peaks.append(float(heights.max()))
+        # One narrow approximation must not flatten the others: it runs out of the frame.
+        axes.set_ylim(0, 1.05 * min(max(peaks), 4 * min(peaks)))
         axes.axvline(mean, color="0.3", linewidth=1, label="reference mean, sd")
         axes.axvspan(mean - sd, mean + sd, color="0.85", zorder=0)
         axes.set(xlabel=quantity, ylabel="density")

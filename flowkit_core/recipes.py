@@ -156,8 +156,8 @@ def realnvp(
         mask: which coordinates pass through the first layer: "alternating" (even ones), "half"
             (the first half) or a boolean sequence with both values in it.
         mixing: "none"; "reverse": every second pair of layers uses the mask backwards; "random":
-            every pair uses the mask in an order of its own, drawn from ``seed``; "lu": a trainable
-            LU-linear layer between pairs.
+            every later pair uses the mask in an order of its own, drawn from ``seed``; "lu": a
+            trainable LU-linear layer between pairs.
         law: "affine" or "additive".
         seed: seed of random orders; in Pyro also of the initial weights.
 
@@ -277,7 +277,7 @@ def permute(input_dim: int, *, order: Sequence[int]) -> FlowSpec:
         Permutation(input_dim=3, order=(2, 0, 1))
     """
     checks.positive_int("input_dim", input_dim)
-    spec = PermutationSpec(tuple(order))
+    spec = PermutationSpec(checks.permutation("order", order))
     if spec.input_dim != input_dim:
         raise ValueError(f"order: expected {input_dim} indices, got {spec.input_dim}")
     return spec

@@ -2,16 +2,16 @@
 
 from flowkit_core.extras import require as _require
 
-for _module in ("jax", "numpyro"):
+for _module in ("jax", "numpyro", "optax"):
     _require(_module, extra="numpyro", purpose="numpyro_flowkit")
 
-from flowkit_core import CheckpointError, __version__  # noqa: E402
-from numpyro_flowkit.build import FlowInit, build  # noqa: E402
-from numpyro_flowkit.checkpoint import load_flow, save_flow  # noqa: E402
-from numpyro_flowkit.density import fit_density  # noqa: E402
-from numpyro_flowkit.distributions import FlowDistribution  # noqa: E402
-from numpyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP  # noqa: E402
-from numpyro_flowkit.recipes import (  # noqa: E402
+from flowkit_core import CheckpointError, __version__
+from numpyro_flowkit.build import FlowInit, build
+from numpyro_flowkit.checkpoint import load_flow, save_flow
+from numpyro_flowkit.density import fit_density
+from numpyro_flowkit.distributions import FlowDistribution
+from numpyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP
+from numpyro_flowkit.recipes import (
     compose,
     iaf,
     lu_linear,
@@ -21,7 +21,7 @@ from numpyro_flowkit.recipes import (  # noqa: E402
     qr_linear,
     realnvp,
 )
-from numpyro_flowkit.transforms import ConditionedFlow, Flow  # noqa: E402
+from numpyro_flowkit.transforms import ConditionedFlow, Flow
 
 __all__ = [
     "AutoFlow",

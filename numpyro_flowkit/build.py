@@ -48,7 +48,7 @@ def build(spec: FlowSpec, arrays: Arrays) -> Flow:
     """
     checks.instance("spec", spec, FlowSpec)
     converted = {name: jnp.asarray(array) for name, array in arrays.items()}
-    problem = mismatch(spec, converted)  # type: ignore[arg-type]
+    problem = mismatch(spec, converted)
     if problem:
         raise ValueError(f"arrays: {problem}")
     return _compile(spec, converted)

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import optax
 from jax import Array, lax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
+from numpyro.distributions.util import sum_rightmost
 
 from flowkit_core.fitting import (
     Arrays,
@@ -69,8 +70,8 @@ def fit_density(
             afresh.
 
     Returns:
-        A `FitResult`: ``result.flow`` is the fitted flow (the one passed is left as it was), losses,
-        best epoch, why it stopped; ``result.plot()`` is the picture.
+        A `FitResult`: ``result.flow`` is the fitted flow (the one passed is left as it was),
+        losses, best epoch, why it stopped; ``result.plot()`` is the picture.
 
     Raises:
         ValueError: for wrong shapes, NaN or infinite rows (the message says which), settings out
@@ -88,10 +89,7 @@ def fit_density(
     settings = FitSettings(
         validation, batch_size, num_epochs, learning_rate, schedule, max_grad_norm, patience, seed
     )
-    if isinstance(flow, FlowInit):
-        flow = flow(jax.random.key(settings.seed))
-    if not isinstance(flow, Flow):
-        raise TypeError(f"flow: expected a Flow or FlowInit, got {type(flow).__name__}")
+    flow = _start(flow, settings.seed)
     rows = _rows("data", data, flow, flow.input_dim)
     if (context is None) != (flow.context_dim == 0):
         expected = f"shape (n, {flow.context_dim})" if flow.context_dim else "none"
@@ -107,6 +105,7 @@ def fit_density(
     state, stopped = run_fit(
         trainer,
         settings,
+        architecture=flow.spec,
         num_train=len(train),
         num_held_out=len(held_out),
         progress=progress,
@@ -122,17 +121,33 @@ def fit_density(
     )
 
 
+def _start(flow: Flow | FlowInit, seed: int) -> Flow:
+    """The single flow that a fit starts from."""
+    if not isinstance(flow, Flow | FlowInit):
+        raise TypeError(f"flow: expected a Flow or FlowInit, got {type(flow).__name__}")
+    # The cast is for mypy, to which an untyped base class makes FlowInit a possible Flow.
+    start = flow if isinstance(flow, Flow) else cast(FlowInit, flow)(jax.random.key(seed))
+    if start.batch_shape:
+        raise ValueError(
+            f"flow: expected a single flow, got a batch of shape {start.batch_shape}; "
+            "take one with jax.tree.map(lambda leaf: leaf[i], flow)"
+        )
+    return start
+
+
 def _rows(name: str, values: ArrayLike, flow: Flow, num_columns: int) -> Array:
     """Checked rows in the flow's dtype."""
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: expected floating numbers, got {array.dtype}")
     check_data_shape(name, array.shape, num_columns)
-    check_finite_rows(name, np.flatnonzero(~np.isfinite(array).all(-1)))
     leaves = jax.tree.leaves(flow)
     if not leaves:
         raise ValueError("flow: expected trainable weights, got a flow that has none")
-    return jnp.asarray(array, dtype=jnp.result_type(*leaves))
+    with np.errstate(over="ignore"):  # what becomes infinite is reported by the check
+        array = array.astype(jnp.result_type(*leaves))
+    check_finite_rows(name, np.flatnonzero(~np.isfinite(array).all(-1)))
+    return jnp.asarray(array)
 
 
 class _Trainer:
@@ -152,9 +167,8 @@ class _Trainer:
         base = standard_normal(flow) if base is None else base
         self.train = (rows[train], None if contexts is None else contexts[train])
         self.held_out = (rows[held_out], None if contexts is None else contexts[held_out])
-        optimizer = optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.scale_by_adam())
-        self.moments = optimizer.init(flow)
-        self._epoch = jax.jit(functools.partial(_epoch, base, optimizer))
+        self.moments = _ADAM.init(flow)
+        self._epoch = jax.jit(functools.partial(_epoch, base, max_grad_norm))
         self._loss = jax.jit(functools.partial(_loss, base))
 
     def train_epoch(
@@ -190,14 +204,25 @@ class _Trainer:
         self.flow, self.moments = _from_arrays((self.flow, self.moments), arrays)
 
 
+_ADAM = optax.scale_by_adam()
+
+
 def _loss(base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | None) -> Array:
     z, log_det = flow.inverse_and_log_det(rows, contexts)
-    return -jnp.mean(base.log_prob(z) + log_det)
+    # A base of single numbers (no event dimension) has one log-density for each of them.
+    log_prob = sum_rightmost(base.log_prob(z), 1 - base.event_dim)
+    return -jnp.mean(log_prob + log_det)
+
+
+def _clip(gradient: Flow, norm: Array, max_norm: float) -> Flow:
+    """Scale a gradient down to a norm, by torch's formula: fits in both wings are the same."""
+    factor = jnp.minimum(1.0, max_norm / (norm + 1e-6))
+    return jax.tree.map(lambda g: factor * g, gradient)
 
 
 def _epoch(
     base: dist.Distribution,
-    optimizer: optax.GradientTransformation,
+    max_grad_norm: float,
     flow: Flow,
     moments: Any,
     rows: Array,
@@ -212,8 +237,9 @@ def _epoch(
         loss, gradient = jax.value_and_grad(functools.partial(_loss, base))(
             flow, rows[batch], given
         )
-        usable = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
-        updates, new_moments = optimizer.update(gradient, moments)
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient)))
+        usable = jnp.isfinite(loss) & jnp.isfinite(norm)
+        updates, new_moments = _ADAM.update(_clip(gradient, norm, max_grad_norm), moments)
         new_flow = jax.tree.map(lambda p, u: p - rate * u, flow, updates)
         kept = jax.tree.map(
             lambda new, old: jnp.where(usable, new, old), (new_flow, new_moments), carry

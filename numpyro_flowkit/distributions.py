@@ -72,9 +72,15 @@ class FlowDistribution(dist.TransformedDistribution):
         flow: Flow | ConditionedFlow = self.transforms[-1]
         return flow
 
-    @validate_sample
     def log_prob(self, value: Array, intermediates: list[Any] | None = None) -> Array:
         """Log-density of ``value``, (..., D); one inverse pass, none with intermediates."""
+        if jnp.size(value) == 0:  # NumPyro's checks and sums divide by the number of rows
+            _, log_det = self.flow.inverse_and_log_det(value)
+            return jnp.zeros(jnp.broadcast_shapes(log_det.shape, self.batch_shape), log_det.dtype)
+        return self._log_prob(value, intermediates)
+
+    @validate_sample
+    def _log_prob(self, value: Array, intermediates: list[Any] | None) -> Array:
         if intermediates is not None:
             return super().log_prob(value, intermediates)
         z, log_det = self.flow.inverse_and_log_det(value)
@@ -85,8 +91,26 @@ class FlowDistribution(dist.TransformedDistribution):
         return sum_rightmost(base_log_prob, jnp.ndim(base_log_prob) - jnp.ndim(log_det)) + log_det
 
 
+class StandardNormal(dist.Normal):
+    """N(0, 1) of each coordinate, drawn in the dtype of its parameters.
+
+    NumPyro's Normal draws float64 whenever JAX's x64 mode is on, so a float32 flow would give
+    float64 samples.
+
+    Example:
+        >>> zeros = jnp.zeros(2, "float32")
+        >>> StandardNormal(zeros, zeros + 1).sample(jax.random.key(0)).dtype
+        dtype('float32')
+    """
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Draws of shape ``sample_shape + batch_shape``."""
+        shape = sample_shape + self.batch_shape
+        return self.loc + self.scale * jax.random.normal(key, shape, jnp.result_type(self.loc))
+
+
 def standard_normal(flow: Flow | ConditionedFlow) -> dist.Distribution:
     """N(0, I) of the flow's dimension, in its dtype."""
     leaves = jax.tree.leaves(flow)
     zeros = jnp.zeros(flow.input_dim, jnp.result_type(*leaves) if leaves else None)
-    return dist.Normal(zeros, jnp.ones_like(zeros)).to_event(1)
+    return StandardNormal(zeros, jnp.ones_like(zeros)).to_event(1)

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit_core import specs
+from flowkit_core import checks, specs
+from flowkit_core.checkpoint import mismatch
 from pyro_flowkit import transforms
 from pyro_flowkit.conditioners import MADE, MLP, draw_arrays
 from pyro_flowkit.laws import law_from_spec
@@ -25,6 +26,7 @@ def build(spec: specs.FlowSpec, arrays: Arrays | None = None, *, seed: int = 0) 
 
     Raises:
         TypeError: for a spec of a kind that this wing does not know.
+        ValueError: if names, shapes or dtypes of the arrays do not fit the spec.
 
     Example:
         >>> from flowkit_core import recipes
@@ -33,15 +35,23 @@ def build(spec: specs.FlowSpec, arrays: Arrays | None = None, *, seed: int = 0) 
         tensor([[1., 1., 1.],
                 [1., 1., 1.]], grad_fn=<ViewBackward0>)
     """
-    if type(spec) not in _BUILDERS:
-        raise TypeError(f"spec: expected a known flow spec, got {type(spec).__name__}")
+    checks.instance("spec", spec, specs.FlowSpec)
     if arrays is None:
         arrays = draw_arrays(spec.arrays(), torch.Generator().manual_seed(seed))
-    return _BUILDERS[type(spec)](spec, arrays)
+    problem = mismatch(spec, arrays)
+    if problem:
+        raise ValueError(f"arrays: {problem}")
+    return _compile(spec, arrays)
 
 
-def _under(prefix: str, arrays: Arrays) -> dict[str, Tensor]:
-    """The arrays below a dotted prefix, under their names relative to it."""
+def _compile(spec: specs.FlowSpec, arrays: Arrays) -> transforms.Flow:
+    if type(spec) not in _COMPILERS:
+        raise TypeError(f"spec: expected a known flow spec, got {type(spec).__name__}")
+    return _COMPILERS[type(spec)](spec, arrays)
+
+
+def _inside(prefix: str, arrays: Arrays) -> dict[str, Tensor]:
+    """The arrays under ``prefix.``, without it."""
     start = f"{prefix}."
     return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
 
@@ -50,7 +60,7 @@ def _autoregressive(
     cls: type[transforms.Autoregressive], spec: specs.AutoregressiveSpec, arrays: Arrays
 ) -> transforms.Flow:
     return cls(
-        MADE(spec.conditioner, _under("conditioner", arrays)),
+        MADE(spec.conditioner, _inside("conditioner", arrays)),
         law_from_spec(spec.law),
         spec.order,
         context_dim=spec.context_dim,
@@ -62,7 +72,7 @@ def _autoregressive(
 def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> transforms.Flow:
     return transforms.Coupling(
         spec.mask,
-        MLP(spec.conditioner, _under("conditioner", arrays)),
+        MLP(spec.conditioner, _inside("conditioner", arrays)),
         law_from_spec(spec.law),
         context_dim=spec.context_dim,
         free=arrays.get("free"),
@@ -71,11 +81,14 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> transforms.Flow:
 
 
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> transforms.Flow:
-    layers = [build(layer, _under(f"layers.{i}", arrays)) for i, layer in enumerate(spec.layers)]
+    layers = [
+        _compile(layer, _inside(f"layers.{i}", arrays)) for i, layer in enumerate(spec.layers)
+    ]
     return transforms.Compose(layers)
 
 
-_BUILDERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]] = {
+# A new layer is one row here.
+_COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]] = {
     specs.MaskedAutoregressiveSpec: lambda spec, arrays: _autoregressive(
         transforms.MaskedAutoregressive, spec, arrays
     ),

@@ -16,7 +16,7 @@ from flowkit_core.fitting import (
     check_finite_rows,
     run_fit,
 )
-from pyro_flowkit.distributions import standard_normal
+from pyro_flowkit.distributions import base_log_prob, standard_normal
 from pyro_flowkit.transforms import Flow
 
 
@@ -98,6 +98,7 @@ def fit_density(
     state, stopped = run_fit(
         trainer,
         settings,
+        architecture=flow.spec,
         num_train=len(train),
         num_held_out=len(held_out),
         progress=progress,
@@ -119,12 +120,14 @@ def _rows(name: str, values: ArrayLike | Tensor, flow: Flow, num_columns: int) -
     if not tensor.is_floating_point():
         raise TypeError(f"{name}: expected floating numbers, got {tensor.dtype}")
     check_data_shape(name, tuple(tensor.shape), num_columns)
-    bad = (~torch.isfinite(tensor).all(-1)).nonzero()[:, 0]
-    check_finite_rows(name, bad.cpu().numpy())
     weight = next(flow.parameters(), None)
     if weight is None:
         raise ValueError("flow: expected trainable weights, got a flow that has none")
-    return tensor.to(dtype=weight.dtype, device=weight.device)
+    # Checked after the conversion, in which large numbers may become infinite.
+    tensor = tensor.to(dtype=weight.dtype, device=weight.device)
+    bad = (~torch.isfinite(tensor).all(-1)).nonzero()[:, 0]
+    check_finite_rows(name, bad.cpu().numpy())
+    return tensor
 
 
 class _Trainer:
@@ -157,7 +160,7 @@ class _Trainer:
 
     def _loss(self, rows: Tensor, contexts: Tensor | None) -> Tensor:
         z, log_det = self.flow.inverse_and_log_det(rows, contexts)
-        return -(self.base.log_prob(z) + log_det).mean()
+        return -(base_log_prob(self.base, z) + log_det).mean()
 
     def train_epoch(
         self, batches: NDArray[np.int64], rates: NDArray[np.float64]

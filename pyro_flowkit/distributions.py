@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from pyro.distributions import Normal, TransformedDistribution
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from pyro_flowkit.transforms import ConditionedFlow, Flow
+from pyro_flowkit.transforms.checks import tracing
 
 
 class FlowDistribution(TransformedDistribution):
@@ -21,7 +22,7 @@ class FlowDistribution(TransformedDistribution):
     object has just drawn costs none.
 
     Args:
-        flow: a flow; with ``context``, a conditional one.
+        flow: a flow, or a flow with its context fixed.
         base: distribution of z with event shape (D,); the standard Normal by default, in the
             flow's dtype and on its device.
         context: (..., context_dim) for a conditional flow.
@@ -42,27 +43,31 @@ class FlowDistribution(TransformedDistribution):
 
     def __init__(
         self,
-        flow: Flow,
+        flow: Flow | ConditionedFlow,
         base: Distribution | None = None,
         *,
         context: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        if not isinstance(flow, Flow):
+        if not isinstance(flow, Flow | ConditionedFlow):
             raise TypeError(f"flow: expected a Flow of pyro_flowkit, got {type(flow).__name__}")
-        flow.check_context(context)
-        self.flow = flow if context is None else flow.condition(context)
+        self.flow = flow
+        if isinstance(flow, Flow):
+            flow.check_context(context)
+            self.flow = flow if context is None else flow.condition(context)
+        elif context is not None:
+            raise ValueError("context: this flow's context is fixed already, got another one")
         if base is None:
             base = standard_normal(flow)
         super().__init__(base, [self.flow], validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats, of shape batch."""
-        if self._validate_args:
+        # Torch cannot validate an empty batch; the flow checks its last dimension in any case.
+        if self._validate_args and (tracing() or value.numel()):
             self._validate_sample(value)
         z, log_det = self.flow.cached_inverse_and_log_det(value)
-        log_base: Tensor = self.base_dist.log_prob(z)
-        return log_base + log_det
+        return base_log_prob(self.base_dist, z) + log_det
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "FlowDistribution":
         """The same distribution with another batch shape."""
@@ -72,9 +77,21 @@ class FlowDistribution(TransformedDistribution):
         return expanded
 
 
-def standard_normal(flow: Flow) -> Distribution:
+def base_log_prob(base: Distribution, z: Tensor) -> Tensor:
+    """Log-density of vectors z (..., D) under ``base``, which may have single numbers as events.
+
+    Also for an empty batch, where torch's `Independent` fails.
+    """
+    if isinstance(base, Independent):
+        inner: Tensor = base.base_dist.log_prob(z)
+        return inner.sum(tuple(range(-base.reinterpreted_batch_ndims, 0)))
+    log_prob: Tensor = base.log_prob(z)
+    return log_prob if base.event_shape else log_prob.sum(-1)
+
+
+def standard_normal(flow: Flow | ConditionedFlow) -> Distribution:
     """N(0, I) of the flow's dimension, in its dtype and on its device."""
-    weight = next(flow.parameters(), None)
+    weight = next(iter(flow.dependencies()), None)
     # Made afresh rather than from the weight: a tensor derived from it would be a constant that
     # requires grad under torch.jit.trace (JitTrace_ELBO).
     dtype, device = (None, None) if weight is None else (weight.dtype, weight.device)

@@ -24,8 +24,15 @@ class Law(ABC):
     tensors that the layer owns; each broadcasts against the input.
     """
 
-    num_conditioned: ClassVar[int]
-    num_free: ClassVar[int]
+    @property
+    @abstractmethod
+    def num_conditioned(self) -> int:
+        """Parameters per coordinate that come from a conditioner."""
+
+    @property
+    @abstractmethod
+    def num_free(self) -> int:
+        """Parameters per coordinate that belong to the layer and depend on no input."""
 
     @abstractmethod
     def forward(self, z: Tensor, params: Params) -> tuple[Tensor, Tensor]:
@@ -95,6 +102,37 @@ class Affine(Law):
         """Return ``(x - t) * exp(-s)`` and -s."""
         s = self.log_scale(params)
         return (x - params[0]) * torch.exp(-s), -s.expand_as(x)
+
+
+@dataclass(frozen=True)
+class Inverted(Law):
+    """A law with its two directions exchanged.
+
+    With it the MAF, whose parameters are functions of the data, is an IAF of the inverted law.
+
+    Args:
+        law: the law to invert.
+    """
+
+    law: Law
+
+    @property
+    def num_conditioned(self) -> int:
+        """As the law's."""
+        return self.law.num_conditioned
+
+    @property
+    def num_free(self) -> int:
+        """As the law's."""
+        return self.law.num_free
+
+    def forward(self, z: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """The law's inverse."""
+        return self.law.inverse(z, params)
+
+    def inverse(self, x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """The law's forward map."""
+        return self.law.forward(x, params)
 
 
 _LAWS: dict[type[specs.LawSpec], Callable[[Any], Law]] = {

@@ -1,5 +1,6 @@
 """The epochs of a fit: early stopping, best weights, progress, resuming. Knows no framework."""
 
+import hashlib
 import math
 import os
 import sys
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from flowkit_core.extras import require
 from flowkit_core.fitting.settings import FitSettings
 from flowkit_core.fitting.state import Arrays, FitState
+from flowkit_core.specs import FlowSpec
 
 
 class Trainer(Protocol):
@@ -44,6 +46,7 @@ def run_fit(
     trainer: Trainer,
     settings: FitSettings,
     *,
+    architecture: FlowSpec | None,
     num_train: int,
     num_held_out: int,
     progress: bool,
@@ -54,6 +57,7 @@ def run_fit(
     Args:
         trainer: does the steps.
         settings: see `FitSettings`.
+        architecture: of the flow that is fitted; None if it has no spec.
         num_train: rows trained on.
         num_held_out: rows held out; without any, the training loss decides what is best.
         progress: show a progress bar on standard error.
@@ -63,17 +67,19 @@ def run_fit(
     Returns:
         The final state and why it ended: "epochs", "patience" or "diverged".
     """
-    state = FitState(best=trainer.weights())
-    num_rows = num_train + num_held_out
+    weights = trainer.weights()
+    state = FitState(best=weights)
+    num_rows, flow = num_train + num_held_out, _name(architecture)
     if checkpoint is not None and Path(checkpoint).exists():
-        state = FitState.read(checkpoint, settings, num_rows)
+        state = FitState.read(checkpoint, settings, num_rows, flow)
+        if _layout(state.best) != _layout(weights):
+            raise ValueError(
+                f"{checkpoint}: it belongs to a fit of another flow; expected the weights "
+                f"{_layout(weights)}, got {_layout(state.best)}"
+            )
         trainer.set_state(state.current)
-    stopped = "epochs"
     with _progress_bar(progress, settings.num_epochs, state.epoch) as bar:
-        while state.epoch < settings.num_epochs:
-            if _out_of_patience(state, settings):
-                stopped = "patience"
-                break
+        while not _why_ended(state, settings):
             loss, skipped = trainer.train_epoch(
                 settings.batches(num_train, state.epoch), settings.rates(num_train, state.epoch)
             )
@@ -89,21 +95,34 @@ def run_fit(
             state.epoch += 1
             if checkpoint is not None:
                 state.current = trainer.state()
-                state.write(checkpoint, settings, num_rows)
+                state.write(checkpoint, settings, num_rows, flow)
             bar.set_postfix_str(f"loss {losses[-1]:.4f}, best {min(best, losses[-1]):.4f}")
             bar.update()
-            if not math.isfinite(loss):
-                stopped = "diverged"
-                break
-        else:
-            stopped = "patience" if _out_of_patience(state, settings) else "epochs"
+    stopped = _why_ended(state, settings)
     trainer.set_weights(state.best)
     state.best_epoch = max(state.best_epoch, 0)
     return state, stopped
 
 
-def _out_of_patience(state: FitState, settings: FitSettings) -> bool:
-    return state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= settings.patience
+def _why_ended(state: FitState, settings: FitSettings) -> str:
+    """Empty while the fit goes on. It follows from the state, so a finished fit stays finished."""
+    if state.train_losses and not math.isfinite(state.train_losses[-1]):
+        return "diverged"
+    if state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= settings.patience:
+        return "patience"
+    return "epochs" if state.epoch >= settings.num_epochs else ""
+
+
+def _name(architecture: FlowSpec | None) -> str:
+    """Short, and different for different architectures; empty for a flow without a spec."""
+    if architecture is None:
+        return ""
+    digest = hashlib.sha256(architecture.to_json().encode()).hexdigest()[:16]
+    return f"{architecture.kind} of {architecture.input_dim} coordinates, {digest}"
+
+
+def _layout(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {name: (a.shape, str(a.dtype)) for name, a in sorted(arrays.items())}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -29,17 +30,22 @@ class FitSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.validation, bool) or not isinstance(self.validation, int | float):
+        if isinstance(self.validation, bool) or not isinstance(self.validation, Real):
             raise TypeError(f"validation: expected a fraction, got {self.validation!r}")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation: expected a fraction in [0, 1), got {self.validation}")
-        checks.positive_int("batch_size", self.batch_size)
-        checks.positive_int("num_epochs", self.num_epochs)
-        checks.positive_float("learning_rate", self.learning_rate)
-        checks.choice("schedule", self.schedule, SCHEDULES)
-        checks.positive_float("max_grad_norm", self.max_grad_norm)
-        checks.positive_int("patience", self.patience)
-        checks.int_at_least("seed", self.seed, 0)
+        checked = {  # as plain numbers, since they are written to files
+            "validation": float(self.validation),
+            "batch_size": checks.positive_int("batch_size", self.batch_size),
+            "num_epochs": checks.positive_int("num_epochs", self.num_epochs),
+            "learning_rate": checks.positive_float("learning_rate", self.learning_rate),
+            "schedule": checks.choice("schedule", self.schedule, SCHEDULES),
+            "max_grad_norm": checks.positive_float("max_grad_norm", self.max_grad_norm),
+            "patience": checks.positive_int("patience", self.patience),
+            "seed": checks.int_at_least("seed", self.seed, 0),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values."""
@@ -61,7 +67,7 @@ class FitSettings:
         return order[held_out:], order[:held_out]
 
     def steps_per_epoch(self, num_rows: int) -> int:
-        """Full minibatches in one epoch; the last, partial one is left out (rows change by epoch)."""
+        """Full minibatches in one epoch; the last, partial one is left out."""
         return max(1, num_rows // self.batch_size)
 
     def batches(self, num_rows: int, epoch: int) -> NDArray[np.int64]:

@@ -71,16 +71,21 @@ class Spec(ABC):
             ValueError: for an unknown kind, missing or unknown fields, or values out of range.
             TypeError: for values of a wrong type, or a spec of another family than asked for.
         """
-        spec = _decode(dict(data))
-        return checks.instance("spec", spec, cls)  # type: ignore[no-any-return]
+        try:
+            spec = _decode(dict(checks.instance("spec", data, Mapping)))
+        except RecursionError:
+            raise ValueError("spec: nested too deeply") from None
+        return checks.instance("spec", spec, cls)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Rebuild a spec from `to_json`'s text."""
+        """Rebuild a spec from `to_json`'s text; raises what `from_dict` raises."""
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"spec: expected JSON, got {text[:80]!r} ({error})") from error
+        except RecursionError:
+            raise ValueError("spec: nested too deeply") from None
         return cls.from_dict(checks.instance("spec", data, dict))
 
 
@@ -139,13 +144,13 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kind = value.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"spec: expected a kind among {sorted(_KINDS)}, got {kind!r}")
     cls = _KINDS[kind]
-    expected = {f.name for f in dataclasses.fields(cls)}
-    got = set(value) - {"kind"}
-    if got != expected:
+    expected = [f.name for f in dataclasses.fields(cls)]
+    got = sorted(map(str, set(value) - {"kind"}))
+    if got != sorted(expected):
         raise ValueError(
-            f"spec of kind {kind!r}: expected the fields {sorted(expected)}, got {sorted(got)}"
+            f"spec of kind {kind!r}: expected the fields {sorted(expected)}, got {got}"
         )
     return cls(**{name: _decode(value[name]) for name in expected})

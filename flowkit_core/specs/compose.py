@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from flowkit_core import checks
 from flowkit_core.specs.base import ArraySpec, FlowSpec, prefixed
 
+# Far more than a flow needs, and few enough that nothing that recurses through the layers (reading,
+# hashing, copying, pickling) meets Python's recursion limit.
+MAX_NESTING = 64
+
 
 @dataclass(frozen=True)
 class ComposeSpec(FlowSpec, kind="compose"):
@@ -19,17 +23,28 @@ class ComposeSpec(FlowSpec, kind="compose"):
     layers: tuple[FlowSpec, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "layers", checks.sequence("layers", self.layers))
         if not self.layers:
             raise ValueError("layers: expected at least one flow, got none")
         for i, layer in enumerate(self.layers):
             checks.instance(f"layers[{i}]", layer, FlowSpec)
+        if self.nesting > MAX_NESTING:
+            raise ValueError(
+                f"layers: expected compositions nested at most {MAX_NESTING} deep, got "
+                f"{self.nesting}; one composition of all the layers is the same flow"
+            )
         dims = [layer.input_dim for layer in self.layers]
         if len(set(dims)) > 1:
             raise ValueError(f"layers: expected equal input_dim, got {dims}")
         contexts = sorted({layer.context_dim for layer in self.layers} - {0})
         if len(contexts) > 1:
             raise ValueError(f"layers: expected one context_dim, got {contexts}")
+
+    @property
+    def nesting(self) -> int:
+        """How deep compositions stand inside this one; 1 if none does."""
+        inner = (layer.nesting for layer in self.layers if isinstance(layer, ComposeSpec))
+        return 1 + max(inner, default=0)
 
     @property
     def input_dim(self) -> int:  # type: ignore[override]

@@ -6,7 +6,9 @@ the identity.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,7 +29,9 @@ class ConditionerSpec(Spec):
     def _check(self) -> None:
         object.__setattr__(self, "hidden_dims", checks.widths("hidden_dims", self.hidden_dims))
         checks.choice("activation", self.activation, ACTIVATIONS)
-        checks.int_at_least("context_dim", self.context_dim, 0)
+        object.__setattr__(
+            self, "context_dim", checks.int_at_least("context_dim", self.context_dim, 0)
+        )
 
     def layer_sizes(self) -> list[tuple[int, int, int]]:
         """Outputs, inputs and mean number of inputs seen, of each linear layer."""
@@ -59,13 +63,15 @@ class MLPSpec(ConditionerSpec, kind="mlp"):
 
     def __post_init__(self) -> None:
         self._check()
-        checks.int_at_least("num_inputs", self.num_inputs, 0)
-        checks.positive_int("num_outputs", self.num_outputs)
+        num_inputs = checks.int_at_least("num_inputs", self.num_inputs, 0)
+        num_outputs = checks.positive_int("num_outputs", self.num_outputs)
+        object.__setattr__(self, "num_inputs", num_inputs)
+        object.__setattr__(self, "num_outputs", num_outputs)
 
     def layer_sizes(self) -> list[tuple[int, int, int]]:
         """Outputs, inputs and inputs seen (all), of each linear layer."""
         widths = (self.num_inputs, *self.hidden_dims, self.num_outputs)
-        return [(b, a, a) for a, b in zip(widths, widths[1:], strict=False)]
+        return [(b, a, a) for a, b in pairwise(widths)]
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,8 @@ class MADESpec(ConditionerSpec, kind="made"):
 
     def __post_init__(self) -> None:
         self._check()
-        checks.positive_int("input_dim", self.input_dim)
-        checks.positive_int("num_params", self.num_params)
+        object.__setattr__(self, "input_dim", checks.positive_int("input_dim", self.input_dim))
+        object.__setattr__(self, "num_params", checks.positive_int("num_params", self.num_params))
         checks.boolean("residual", self.residual)
         if self.residual and len(set(self.hidden_dims)) != 1:
             raise ValueError(
@@ -116,10 +122,31 @@ class MADESpec(ConditionerSpec, kind="made"):
         if self.residual:
             inner = inner * (1 + 2 * len(self.hidden_dims))
         first = masks.input_mask(inner[0], self.input_dim)
-        hidden = [masks.hidden_mask(b, a) for a, b in zip(inner, inner[1:], strict=False)]
+        hidden = [masks.hidden_mask(b, a) for a, b in pairwise(inner)]
         last = np.tile(masks.output_mask(self.input_dim, inner[-1]), (self.num_params, 1))
         return (first, *hidden, last)
 
     def layer_sizes(self) -> list[tuple[int, int, int]]:
-        """Outputs, inputs and mean number of unmasked inputs, of each linear layer."""
-        return [(*m.shape, round(float(m.sum()) / m.shape[0])) for m in self.masks]
+        """Outputs, inputs and mean number of unmasked inputs, of each linear layer.
+
+        Counted by degree, without the masks: the widths of a spec from a file are not to be
+        trusted with memory before the file's arrays have been found to fit them.
+        """
+        d, outputs = self.input_dim, self.num_params * self.input_dim
+        if not self.hidden_dims:
+            return [(outputs, d, round(Fraction(d - 1, 2)))]
+        context = self.context_dim > 0
+        widths = list(self.hidden_dims)
+        if self.residual:
+            widths = widths[:1] * (1 + 2 * len(widths))
+        # up_to[l][j]: units of hidden layer l of degree j or less.
+        up_to = [masks.units_up_to(d, width, context=context) for width in widths]
+        exactly = [[b - a for a, b in pairwise([0, *counts])] for counts in up_to]
+        seen = [sum(j * n for j, n in enumerate(exactly[0]))]
+        seen += [
+            sum(n * m for n, m in zip(out, into, strict=True))
+            for into, out in zip(up_to, exactly[1:], strict=False)
+        ]
+        seen.append(self.num_params * sum(up_to[-1]))
+        rows, columns = [*widths, outputs], [d, *widths]
+        return [(r, c, round(Fraction(s, r))) for r, c, s in zip(rows, columns, seen, strict=True)]

@@ -14,7 +14,7 @@ class LinearSpec(FlowSpec):
     input_dim: int
 
     def __post_init__(self) -> None:
-        checks.positive_int("input_dim", self.input_dim)
+        object.__setattr__(self, "input_dim", checks.positive_int("input_dim", self.input_dim))
 
     def summary(self) -> str:
         """One line that names the layer and its size."""
@@ -41,7 +41,7 @@ class QRLinearSpec(LinearSpec, kind="qr_linear"):
     """``x = Q R z + b``; of ``reflections`` and ``upper`` only the strict triangles are used."""
 
     def arrays(self) -> tuple[ArraySpec, ...]:
-        """Householder vectors (columns, below the diagonal), strict upper factor, log-diagonal, b."""
+        """Householder vectors (columns, below the diagonal), strict upper R, log-diagonal, b."""
         d = self.input_dim
         return (
             ArraySpec("reflections", (d, d)),

@@ -1,5 +1,6 @@
 """What the conditioners share: a stack of linear layers whose arrays a spec names."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -29,17 +30,25 @@ def draw_arrays(
     """Start values of ``arrays``: zeros, or uniform in +-1/sqrt(fan_in).
 
     Args:
-        rng_key: the only source of randomness; each array is drawn from a key of its own.
+        rng_key: the only source of randomness.
         arrays: names, shapes and start values.
         dtype: their dtype; None for JAX's default float.
     """
-    specs = tuple(arrays)
-    dtype = jnp.result_type(float) if dtype is None else dtype
-    drawn = {}
-    for key, array in zip(jax.random.split(rng_key, max(1, len(specs))), specs, strict=False):
+    return _drawn(rng_key, tuple(arrays), jnp.result_type(float) if dtype is None else dtype)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _drawn(rng_key: Array, specs: tuple[ArraySpec, ...], dtype: DTypeLike) -> dict[str, Array]:
+    # One draw for all arrays: a generator for each would take seconds to compile.
+    numbers = jax.random.uniform(
+        rng_key, (sum(array.size for array in specs if array.fan_in),), dtype, -1, 1
+    )
+    drawn, start = {}, 0
+    for array in specs:
         if array.fan_in:
-            bound = array.fan_in**-0.5
-            drawn[array.name] = jax.random.uniform(key, array.shape, dtype, -bound, bound)
+            part = numbers[start : start + array.size].reshape(array.shape)
+            drawn[array.name] = part * array.fan_in**-0.5
+            start += array.size
         else:
             drawn[array.name] = jnp.zeros(array.shape, dtype)
     return drawn
@@ -48,9 +57,9 @@ def draw_arrays(
 class Conditioner:
     """A network from inputs (and a context) to the raw parameters of a law.
 
-    Its weights are pytree leaves, its spec is static. Any other pytree that maps
-    ``(inputs, context=None)`` from (..., inputs) to (..., outputs) can stand in its place (a
-    `jax.tree_util.Partial`, an Equinox module); then the flow has no spec.
+    Its weights are pytree leaves, its spec is static. Any other network that maps
+    ``(inputs, context=None)`` from (..., inputs) to (..., outputs) can stand in its place (see
+    `conditioners.foreign.as_conditioner`); then the flow has no spec.
 
     Args:
         spec: widths, activation, context.

@@ -14,8 +14,8 @@ from numpyro.infer.initialization import init_to_median
 
 from flowkit_core import checks
 from flowkit_core.specs import DiagonalAffineSpec
-from numpyro_flowkit.build import build
-from numpyro_flowkit.distributions import FlowDistribution
+from numpyro_flowkit.build import FlowInit, build
+from numpyro_flowkit.distributions import FlowDistribution, StandardNormal
 from numpyro_flowkit.transforms import Compose, Flow
 
 # Draws behind median() and quantiles(): Monte Carlo error about 1 % of a posterior sd.
@@ -76,7 +76,7 @@ class AutoFlow(AutoContinuous):
         init_scale: float = 0.1,
     ) -> None:
         self.init_scale = checks.positive_float("init_scale", init_scale)
-        if not callable(flow) or isinstance(flow, Flow):
+        if not callable(flow) or isinstance(flow, Flow | FlowInit):
             raise TypeError(
                 "flow: expected a callable from the number of latents to a flow, e.g. "
                 f"functools.partial(realnvp, num_layers=10), got {type(flow).__name__}"
@@ -96,7 +96,13 @@ class AutoFlow(AutoContinuous):
             raise
 
     def _initial_flow(self, rng_key: Array) -> Compose:
-        flow = self._make_flow(self.latent_dim)(rng_key)
+        init = self._make_flow(self.latent_dim)
+        if not callable(init) or isinstance(init, Flow):
+            raise TypeError(
+                "flow: expected it to return what a recipe returns, a function from a key to a "
+                f"Flow, got {type(init).__name__}"
+            )
+        flow = init(rng_key)
         if not isinstance(flow, Flow):
             raise TypeError(f"flow: expected it to lead to a Flow, got {type(flow).__name__}")
         if flow.input_dim != self.latent_dim or flow.context_dim:
@@ -111,6 +117,7 @@ class AutoFlow(AutoContinuous):
         return Compose((flow, last))
 
     def _get_posterior(self) -> FlowDistribution:
+        self._check_prototype()
         flow = numpyro.param(self._param_name, self._initial_flow)
         return FlowDistribution(flow, self.get_base_dist())
 
@@ -125,10 +132,11 @@ class AutoFlow(AutoContinuous):
         """The standard Normal that the flow transforms."""
         self._check_prototype()
         zeros = jnp.zeros_like(self._init_latent)
-        return dist.Normal(zeros, jnp.ones_like(zeros)).to_event(1)
+        return StandardNormal(zeros, jnp.ones_like(zeros)).to_event(1)
 
     def get_transform(self, params: dict[str, Any]) -> Flow:
         """The flow with its location and scale, base to unconstrained latents."""
+        self._check_prototype()
         flow: Flow = params[self._param_name]
         return flow
 

@@ -10,11 +10,15 @@ from jax import Array
 from flowkit_core import checks
 from flowkit_core.masks import invert_order
 from flowkit_core.specs import AutoregressiveSpec
+from numpyro_flowkit.conditioners.foreign import as_conditioner
 from numpyro_flowkit.laws import Inverted, Law
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.implicit import parallel_map, sequential_map
 from numpyro_flowkit.transforms.indexing import take
-from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters
+from numpyro_flowkit.transforms.law_params import (
+    ConditionerLike,
+    free_parameters,
+)
 from numpyro_flowkit.transforms.triangular_solve import solve_triangular_system
 
 
@@ -35,7 +39,8 @@ class Autoregressive(Flow):
         spec: the architecture as data; leave it out for a conditioner or law of your own.
 
     Raises:
-        ValueError, TypeError: if ``order`` is no permutation or ``free`` has another shape.
+        ValueError, TypeError: if ``order`` is no permutation, ``free`` has another shape, or the
+            conditioner is no callable pytree of arrays.
     """
 
     leaf_names = ("conditioner", "free")
@@ -56,7 +61,7 @@ class Autoregressive(Flow):
         free: Array | None = None,
         spec: AutoregressiveSpec | None = None,
     ) -> None:
-        self.conditioner = conditioner
+        self.conditioner = as_conditioner(conditioner)
         self.law = checks.instance("law", law, Law)
         self.order = checks.permutation("order", order)
         self.free = free_parameters(law, len(self.order), free)

@@ -1,5 +1,6 @@
 """Flow: the base class of every trainable transform of this wing."""
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -94,7 +95,7 @@ class Flow(NativeTransform):
             TypeError: for values that are not floating.
         """
         values, context = self._checked("z", (z,), context)
-        return self._batched(type(self)._forward_and_log_det, values, context)
+        return self._evaluated(type(self)._forward_and_log_det, values, context)
 
     def inverse_and_log_det(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Map data to base.
@@ -107,7 +108,7 @@ class Flow(NativeTransform):
             ValueError, TypeError: as `forward_and_log_det`.
         """
         values, context = self._checked("x", (x,), context)
-        return self._batched(type(self)._inverse_and_log_det, values, context)
+        return self._evaluated(type(self)._inverse_and_log_det, values, context)
 
     def forward_and_score(
         self, z: Array, score: Array, context: Array | None = None
@@ -135,7 +136,7 @@ class Flow(NativeTransform):
                 f"score: expected the shape of z, {jnp.shape(z)}, got {jnp.shape(score)}"
             )
         values, context = self._checked("z", (z, score), context)
-        return self._batched(type(self)._forward_and_score, values, context)
+        return self._evaluated(type(self)._forward_and_score, values, context)
 
     def condition(self, context: Array) -> "ConditionedFlow":
         """The native transform with the context fixed.
@@ -215,6 +216,21 @@ class Flow(NativeTransform):
         shape = (*batch, self.input_dim)
         return tuple(jnp.broadcast_to(a, shape).astype(dtype) for a in arrays), context
 
+    def _evaluated(
+        self,
+        hook: Callable[..., tuple[Array, ...]],
+        values: tuple[Array, ...],
+        context: Array | None,
+    ) -> Any:
+        """Call a hook, compiled as a whole where nothing of a user's own is inside.
+
+        Called outside of ``jit``, a flow is then one program instead of hundreds of tiny ones, each
+        of which JAX would compile on its own. A user's part need not be a proper pytree.
+        """
+        if self.spec is None:
+            return self._batched(hook, values, context)
+        return _compiled(hook, self, values, context)
+
     def _batched(
         self,
         hook: Callable[..., tuple[Array, ...]],
@@ -234,3 +250,13 @@ class Flow(NativeTransform):
         axis = -depth - 1  # the outermost batch dimension of the flow, in arrays of vectors
         out_axes = (axis, axis + 1, axis)[: 1 + len(values)]  # vector, log_det, and the score
         return jax.vmap(one, in_axes=(0, axis, axis), out_axes=out_axes)(self, values, context)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled(
+    hook: Callable[..., tuple[Array, ...]],
+    flow: Flow,
+    values: tuple[Array, ...],
+    context: Array | None,
+) -> Any:
+    return flow._batched(hook, values, context)

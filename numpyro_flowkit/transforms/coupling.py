@@ -8,10 +8,15 @@ from jax import Array
 
 from flowkit_core import checks
 from flowkit_core.specs import CouplingSpec
+from numpyro_flowkit.conditioners.foreign import as_conditioner
 from numpyro_flowkit.laws import Law
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.indexing import merge, take
-from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters, law_params
+from numpyro_flowkit.transforms.law_params import (
+    ConditionerLike,
+    free_parameters,
+    law_params,
+)
 
 
 class Coupling(Flow):
@@ -35,7 +40,8 @@ class Coupling(Flow):
 
     Raises:
         ValueError: for a mask that is all True, which would leave nothing to transform.
-        TypeError: for a mask that is not boolean.
+        TypeError: for a mask that is not boolean, or a conditioner that is no callable pytree of
+            arrays.
 
     References:
         Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2017, equations 7 and 8;
@@ -80,7 +86,7 @@ class Coupling(Flow):
                 "mask: expected at least one False entry (a coordinate to transform), "
                 f"got all {len(self.mask)} True"
             )
-        self.conditioner = conditioner
+        self.conditioner = as_conditioner(conditioner)
         self.law = checks.instance("law", law, Law)
         self.free = free_parameters(law, len(self._moved), free)
         self.spec = spec

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
-from numpyro.distributions.util import sum_rightmost
 
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
@@ -45,7 +44,7 @@ def inverse_part(part: Transform, x: Array, context: Array | None) -> tuple[Arra
         return part._inverse_and_log_det(x, context if part.context_dim else None)
     if isinstance(part, ConditionedFlow):
         return part.inverse_and_log_det(x)
-    z = part._inverse(x)
+    z = part.inv(x)  # not part._inverse, which NumPyro's view of an inverse lacks
     return z, -_vector_log_det(part, part.log_abs_det_jacobian(z, x, None), x)
 
 
@@ -70,5 +69,5 @@ def score_part(
 
 def _vector_log_det(part: Transform, log_det: Array, x: Array) -> Array:
     """Log-determinant of the whole vector: transforms of single numbers give one per number."""
-    summed = sum_rightmost(log_det, 1 - part.codomain.event_dim)
+    summed = log_det if part.codomain.event_dim else log_det.sum(-1)
     return jnp.broadcast_to(summed, x.shape[:-1]).astype(x.dtype)

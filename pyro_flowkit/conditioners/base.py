@@ -37,14 +37,23 @@ class Conditioner(nn.Module):
     Args:
         spec: widths, activation, context.
         arrays: tensors under the names of ``spec.arrays()``.
+
+    Raises:
+        ValueError: if the names are not those of the spec.
     """
+
+    spec: ConditionerSpec
+    context_weight: Tensor
 
     def __init__(self, spec: ConditionerSpec, arrays: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.spec = spec
         self.num_layers = len(spec.layer_sizes())
-        for array in spec.arrays():
-            self.register_parameter(array.name, nn.Parameter(arrays[array.name].clone()))
+        names = [array.name for array in spec.arrays()]
+        if set(names) != set(arrays):
+            raise ValueError(f"arrays: expected the names {names}, got {sorted(arrays)}")
+        for name in names:
+            self.register_parameter(name, nn.Parameter(arrays[name].detach().clone()))
 
     def activation(self, values: Tensor) -> Tensor:
         """The spec's activation function."""

@@ -47,7 +47,7 @@ class MADE(Conditioner):
         # Masks follow from the spec, so they are buffers that move with the module but are not
         # saved. They are floats because a product with them is what masks the weights.
         for layer, mask in enumerate(spec.masks):
-            values = torch.from_numpy(mask).to(self.weight_0.dtype)
+            values = torch.from_numpy(mask).to(self.weight(0))
             self.register_buffer(f"mask_{layer}", values, persistent=False)
 
     @classmethod

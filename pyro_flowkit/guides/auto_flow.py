@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -64,6 +64,7 @@ class AutoFlow(AutoContinuous):
     """
 
     transform: Compose | None
+    _bare_model: tuple[Callable[..., Any]] | None
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class AutoFlow(AutoContinuous):
         return str(param_with_module_name(self._pyro_get_fullname("transform"), parameter))
 
     def _with_stored_weights(self, flow: Compose) -> Compose:
-        """Take over weights that Pyro's store holds under this guide's names, as a loaded one does."""
+        """Take over weights that Pyro's store holds under this guide's names: a loaded store's."""
         store = pyro.get_param_store()
         for name, parameter in flow.named_parameters():
             if self._stored_name(name) not in store:
@@ -134,9 +135,9 @@ class AutoFlow(AutoContinuous):
                     f"expected shape {tuple(parameter.shape)}, got {tuple(stored.shape)}; call "
                     "pyro.clear_param_store() before using this guide"
                 )
-        return pyro.module(  # type: ignore[no-any-return]
-            self._pyro_get_fullname("transform"), flow, update_module_params=True
-        )
+        name = self._pyro_get_fullname("transform")
+        loaded = pyro.module(name, flow, update_module_params=True)
+        return cast(Compose, loaded)
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Sample every latent, with the same arguments as the model."""
@@ -155,7 +156,10 @@ class AutoFlow(AutoContinuous):
         store = pyro.get_param_store()
         names = [(self._stored_name(name), p) for name, p in flow.named_parameters()]
         first, parameter = names[0]
-        if first in store and store[first].unconstrained() is not parameter:
+        if first not in store:
+            return
+        stored: Any = store[first]
+        if stored.unconstrained() is not parameter:
             for name, _ in names:
                 if name in store:
                     del store[name]

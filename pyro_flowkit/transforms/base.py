@@ -8,6 +8,7 @@ from pyro.distributions import TransformModule
 from torch import Tensor
 
 from flowkit_core.specs import FlowSpec
+from pyro_flowkit.transforms.checks import broadcast_batch, floating, last_dim, tracing
 from pyro_flowkit.transforms.native import NativeTransform
 
 if TYPE_CHECKING:
@@ -58,9 +59,16 @@ class Flow(NativeTransform, TransformModule):
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
 
     @abstractmethod
+    def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
+        """``J^-T (score - grad_z log |det J|)``; nothing differentiates through it."""
+
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]: ...
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x, log_det = self._forward_and_log_det(z, context)
+        # Path gradients treat the score as a constant, so its graph is not recorded.
+        with torch.no_grad():
+            return x, log_det, self._push_score(z.detach(), x.detach(), score, context)
 
     def forward_and_log_det(
         self, z: Tensor, context: Tensor | None = None
@@ -120,9 +128,7 @@ class Flow(NativeTransform, TransformModule):
             raise ValueError(
                 f"score: expected the shape of z, {tuple(z.shape)}, got {tuple(score.shape)}"
             )
-        score = score.detach().expand(checked.shape)
-        x, log_det, score_x = self._forward_and_score(checked, score, context)
-        return x, log_det, score_x.detach()
+        return self._forward_and_score(checked, score.detach().expand(checked.shape), context)
 
     def condition(self, context: Tensor) -> "ConditionedFlow":
         """The native transform with the context fixed.
@@ -145,12 +151,12 @@ class Flow(NativeTransform, TransformModule):
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         """Shape of x for a z of that shape."""
-        self._check_last_dim("z", shape)
+        last_dim("z", shape, self.input_dim)
         return shape
 
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
         """Shape of z for an x of that shape."""
-        self._check_last_dim("x", shape)
+        last_dim("x", shape, self.input_dim)
         return shape
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,12 +178,6 @@ class Flow(NativeTransform, TransformModule):
         context = f", context_dim={self.context_dim}" if self.context_dim else ""
         return f"{type(self).__name__}(input_dim={self.input_dim}{context}, no spec)"
 
-    def _check_last_dim(self, name: str, shape: torch.Size) -> None:
-        if torch.jit.is_tracing():  # shapes are tensors there, and were checked before
-            return
-        if len(shape) == 0 or shape[-1] != self.input_dim:
-            raise ValueError(f"{name}: expected shape (..., {self.input_dim}), got {tuple(shape)}")
-
     def check_context(self, context: Tensor | None) -> None:
         """Raise unless ``context`` is what this flow takes."""
         if self.context_dim == 0:
@@ -189,44 +189,24 @@ class Flow(NativeTransform, TransformModule):
                 f"context: this flow needs one of shape (..., {self.context_dim}), got none; "
                 "pass context=..., or use flow.condition(context)"
             )
-        self._check_tensor("context", context)
-        if context.dim() == 0 or context.shape[-1] != self.context_dim:
-            raise ValueError(
-                f"context: expected shape (..., {self.context_dim}), got {tuple(context.shape)}"
-            )
+        floating("context", context, *self._kind())
+        last_dim("context", context.shape, self.context_dim)
 
-    def _check_tensor(self, name: str, value: Tensor) -> None:
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    def _kind(self) -> tuple[torch.dtype | None, torch.device | None]:
+        """Dtype of the weights and device of the flow, as far as it has them."""
         weight = next(self.parameters(), None)
-        if not value.is_floating_point() or (weight is not None and value.dtype != weight.dtype):
-            expected = "a floating dtype" if weight is None else f"{weight.dtype}"
-            raise TypeError(
-                f"{name}: expected {expected}, the flow's, got {value.dtype}; "
-                "convert the tensor, or the flow with flow.to(dtype)"
-            )
-        if weight is not None and value.device != weight.device:
-            raise ValueError(
-                f"{name}: expected device {weight.device}, the flow's, got {value.device}; "
-                "move the tensor, or the flow with flow.to(device)"
-            )
+        if weight is not None:
+            return weight.dtype, weight.device
+        buffer = next(self.buffers(), None)
+        return None, None if buffer is None else buffer.device
 
     def _checked(
         self, name: str, value: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        if torch.jit.is_tracing():  # as in _check_last_dim
+        """The arguments, expanded to one batch shape, or an error that says what is wrong."""
+        if tracing():
             return value, context
-        self._check_tensor(name, value)
-        self._check_last_dim(name, value.shape)
+        floating(name, value, *self._kind())
+        last_dim(name, value.shape, self.input_dim)
         self.check_context(context)
-        if context is not None and context.shape[:-1] != value.shape[:-1]:
-            try:
-                batch = torch.broadcast_shapes(value.shape[:-1], context.shape[:-1])
-            except RuntimeError as error:
-                raise ValueError(
-                    f"context: batch shape {tuple(context.shape[:-1])} does not broadcast "
-                    f"against that of {name}, {tuple(value.shape[:-1])}"
-                ) from error
-            value = value.expand(*batch, self.input_dim)
-            context = context.expand(*batch, self.context_dim)
-        return value, context
+        return broadcast_batch(name, value, context)

@@ -1,138 +1,126 @@
-"""Composition of transforms."""
+"""One flow after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
 from flowkit_core.specs import ComposeSpec
 from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.conditioned import ConditionedFlow
+from pyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
 
 
 class Compose(Flow):
-    """Transforms applied one after the other, the first one next to the base.
+    """``x = T_K(... T_1(z))``: the first layer is next to the base.
 
-    Parts of other packages may stand between our flows if they map real vectors; the composition
-    then has no spec. Their modules are registered, so they train; their own caches, which nothing
-    tells of changed weights, are emptied before each use.
+    Conditional layers share one context; the others ignore it. Other transforms of real vectors
+    may stand among the layers; then the composition has no spec. Their modules are registered, so
+    they train; their own caches, which nothing tells of changed weights, are emptied before each
+    use. (A flow with its context fixed owns no weights: register the flow itself as well.)
 
-    Cost: the sum of the parts' costs; one evaluation of each in either direction.
+    Shapes: z and x (..., D), context (..., context_dim), log-determinants (...).
 
     Args:
-        layers: one or more transforms. Flows must agree in input_dim, and in context_dim where it
-            is not 0.
+        layers: one or more transforms, at least one of them a flow.
+
+    Cost: the sum of the layers'.
 
     Raises:
-        ValueError: if there is none, or dimensions differ.
-        TypeError: for something that is no transform.
+        ValueError: if no flow is among the layers, or their dimensions or contexts differ.
+        TypeError: if a layer is no transform.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions.transforms import AffineTransform
+        >>> from flowkit_core.specs import PermutationSpec
+        >>> from pyro_flowkit.transforms import Permutation
+        >>> flow = Compose([Permutation(PermutationSpec((1, 0))), AffineTransform(1.0, 2.0)])
+        >>> flow(torch.tensor([1.0, 2.0])).tolist()
+        [5.0, 3.0]
+        >>> flow.inv(flow(torch.tensor([1.0, 2.0]))).tolist()
+        [1.0, 2.0]
     """
 
     def __init__(self, layers: Sequence[Transform]) -> None:
         parts = tuple(layers)
         for i, part in enumerate(parts):
-            if not isinstance(part, Transform):
-                raise TypeError(f"layers[{i}]: expected a transform, got {type(part).__name__}")
-        flows = [p for p in parts if isinstance(p, Flow)]
-        if not flows:
-            raise ValueError(f"layers: expected at least one flow, got {parts}")
-        dims = sorted({f.input_dim for f in flows})
-        contexts = sorted({f.context_dim for f in flows} - {0})
-        if len(dims) > 1 or len(contexts) > 1:
+            check_part(f"layers[{i}]", part)
+        dims = {part.input_dim for part in parts if isinstance(part, _SIZED)}
+        if len(dims) != 1:
             raise ValueError(
-                f"layers: expected one input_dim and one context_dim, got {dims} and {contexts}"
+                f"layers: expected one or more flows of equal input_dim, got {sorted(dims)}"
             )
-        specs = [f.spec for f in flows if f.spec is not None]
+        flows = [part for part in parts if isinstance(part, Flow)]
+        contexts = {flow.context_dim for flow in flows} - {0}
+        if len(contexts) > 1:
+            raise ValueError(f"layers: expected one context_dim, got {sorted(contexts)}")
+        specs = [flow.spec for flow in flows if flow.spec is not None]
         spec = ComposeSpec(tuple(specs)) if len(specs) == len(parts) else None
-        super().__init__(dims[0], context_dim=max(contexts, default=0), spec=spec)
-        self.layers = nn.ModuleList([p for p in parts if isinstance(p, nn.Module)])
-        # The order of the parts; those that are no modules live here alone.
-        self._foreign = {i: p for i, p in enumerate(parts) if not isinstance(p, nn.Module)}
+        super().__init__(dims.pop(), context_dim=max(contexts, default=0), spec=spec)
+        self.layers = nn.ModuleList([part for part in parts if isinstance(part, nn.Module)])
+        # Parts that are no modules live here alone, under their place in the order.
+        self._bare = {i: part for i, part in enumerate(parts) if not isinstance(part, nn.Module)}
 
     @property
     def parts(self) -> list[Transform]:
         """The transforms in the order of application."""
-        modules = iter(self.layers)
-        count = len(self.layers) + len(self._foreign)
-        return [self._foreign[i] if i in self._foreign else next(modules) for i in range(count)]
+        modules = cast(Iterator[Transform], iter(self.layers))
+        count = len(self.layers) + len(self._bare)
+        return [self._bare[i] if i in self._bare else next(modules) for i in range(count)]
 
     @property
     def sequential_forward(self) -> bool:
-        """Whether any part goes coordinate by coordinate from base to data."""
-        return any(isinstance(p, Flow) and p.sequential_forward for p in self.parts)
+        """Whether any layer goes coordinate by coordinate from base to data."""
+        return any(getattr(part, "sequential_forward", False) for part in self.parts)
 
     @property
     def sequential_inverse(self) -> bool:
-        """Whether any part goes coordinate by coordinate from data to base."""
-        return any(isinstance(p, Flow) and p.sequential_inverse for p in self.parts)
+        """Whether any layer goes coordinate by coordinate from data to base."""
+        return any(getattr(part, "sequential_inverse", False) for part in self.parts)
+
+    def dependencies(self) -> tuple[Tensor, ...]:
+        """The weights, and what conditioned flows among the layers depend on."""
+        conditioned = (p for p in self._bare.values() if isinstance(p, ConditionedFlow))
+        return (*super().dependencies(), *(t for p in conditioned for t in p.dependencies()))
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        total = z.new_zeros(z.shape[:-1])
+        log_det = z.new_zeros(z.shape[:-1])
         for part in self.parts:
-            if isinstance(part, Flow):
-                z, log_det = part._forward_and_log_det(z, context if part.context_dim else None)
-            else:
-                z, log_det = _foreign_forward(part, z)
-            total = total + log_det
-        return z, total
+            z, change = forward_part(part, z, context)
+            log_det = log_det + change
+        return z, log_det
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        total = x.new_zeros(x.shape[:-1])
+        log_det = x.new_zeros(x.shape[:-1])
         for part in reversed(self.parts):
-            if isinstance(part, Flow):
-                x, log_det = part._inverse_and_log_det(x, context if part.context_dim else None)
-            else:
-                x, log_det = _foreign_inverse(part, x)
-            total = total + log_det
-        return x, total
+            x, change = inverse_part(part, x, context)
+            log_det = log_det + change
+        return x, log_det
 
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        total = z.new_zeros(z.shape[:-1])
+        log_det = z.new_zeros(z.shape[:-1])
         for part in self.parts:
-            if isinstance(part, Flow):
-                z, log_det, score = part._forward_and_score(
-                    z, score.detach(), context if part.context_dim else None
-                )
-            else:
-                z, log_det = _foreign_forward(part, z)
-                score = _foreign_score(part, z, score)
-            total = total + log_det
-        return z, total, score
+            z, change, score = score_part(part, z, score, context)
+            log_det = log_det + change
+        return z, log_det, score
+
+    def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
+        return self._forward_and_score(z, score, context)[2]
 
     def _own_summary(self) -> str:
-        lines = [line for p in self.parts for line in repr(p).splitlines()]
+        lines = []
+        for part in self.parts:
+            if isinstance(part, Flow):
+                own = part._own_summary() if part.spec is None else str(part.spec)
+            else:
+                own = type(part).__name__
+            lines += own.splitlines()
         return "\n".join(["Compose(", *(f"  {line}" for line in lines), ")"])
 
 
-def _forget(part: Transform) -> None:
-    """Empty the caches of a foreign part."""
-    for inner in getattr(part, "parts", ()):
-        _forget(inner)
-    for side in (part, part.inv):
-        side.clear_cache()  # type: ignore[attr-defined]  # Pyro gives it to every transform
-
-
-def _foreign_forward(part: Transform, z: Tensor) -> tuple[Tensor, Tensor]:
-    _forget(part)
-    x = part(z)
-    return x, _per_point(part.log_abs_det_jacobian(z, x), z)
-
-
-def _foreign_inverse(part: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
-    _forget(part)
-    z = part.inv(x)
-    return z, -_per_point(part.log_abs_det_jacobian(z, x), z)
-
-
-def _foreign_score(part: Transform, x: Tensor, score: Tensor) -> Tensor:
-    """Push a score through a part of which only its inverse and log-determinant are known."""
-    (_, log_det), pull = torch.func.vjp(lambda x: _foreign_inverse(part, x), x.detach())
-    (pushed,) = pull((score, torch.ones_like(log_det)))
-    return pushed
-
-
-def _per_point(log_det: Tensor, z: Tensor) -> Tensor:
-    """Sum an element-wise log-determinant over the coordinates."""
-    return log_det.sum(-1) if log_det.dim() == z.dim() else log_det
+# What has an input_dim of its own; other transforms adapt to the vector they are given.
+_SIZED = (Flow, ConditionedFlow)

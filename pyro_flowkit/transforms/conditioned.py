@@ -19,7 +19,15 @@ class ConditionedFlow(NativeTransform):
         context: (..., context_dim).
 
     Raises:
-        ValueError: if the flow takes no context, or one of another length.
+        ValueError: if the flow takes no context, or one of another length or device.
+        TypeError: if the context is no tensor of the flow's dtype.
+
+    Example:
+        >>> from pyro_flowkit import realnvp
+        >>> flow = realnvp(3, num_layers=2, context_dim=2)
+        >>> posteriors = flow.condition(torch.ones(5, 2))
+        >>> posteriors(torch.zeros(7, 1, 3)).shape
+        torch.Size([7, 5, 3])
     """
 
     def __init__(self, flow: Flow, context: Tensor) -> None:

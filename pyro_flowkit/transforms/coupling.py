@@ -1,4 +1,4 @@
-"""Coupling layers: RealNVP's and NICE's building block."""
+"""Coupling layers: some coordinates pass through and yield the law of the others."""
 
 from collections.abc import Sequence
 
@@ -6,29 +6,57 @@ import torch
 from torch import Tensor, nn
 
 from flowkit_core import checks
+from flowkit_core.masks import invert_order
 from flowkit_core.specs import CouplingSpec
 from pyro_flowkit.laws import Law, Params
 from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.law_params import free_parameters, law_params
 
 
 class Coupling(Flow):
-    """``x_A = z_A``, ``x_B = tau(z_B; parameters(z_A, context))``; A is where the mask is True.
+    """``x_A = z_A``, ``x_B = law(z_B; parameters of z_A)`` with any boolean mask.
 
-    Cost: one network pass in either direction, both exact; log-determinant a sum over B.
+    Shapes: z and x (..., D), context (..., context_dim), log-determinants (...). The conditioner
+    maps (..., |A|) to (..., num_conditioned * |B|), parameter by parameter.
 
     Args:
-        mask: True where a coordinate passes through. All False is allowed (the law depends on the
-            context alone), all True is not.
-        conditioner: `MLP`, or any module from (..., len(A)) and a context to
-            (..., num_conditioned * len(B)), parameter by parameter.
+        mask: True where a coordinate passes through (A). All False is allowed: the law then
+            depends on the context alone.
+        conditioner: an `MLP`, or any module that maps z_A (and a context) to raw parameters.
         law: the map of one coordinate.
         context_dim: length of the context the conditioner takes.
-        free: start values (num_free, len(B)) of the law's free parameters; zeros by default.
+        free: start values (num_free, |B|) of the law's free parameters; zeros by default.
         spec: the architecture as data; leave it out for a conditioner or law of your own.
 
+    Cost: one network pass in either direction; the inverse is exact.
+
+    Stability: scales are softly bounded by the law.
+
+    Raises:
+        ValueError: for a mask that is all True, which would leave nothing to transform.
+        TypeError: for a mask that is not boolean.
+
     References:
-        Dinh et al., "Density estimation using Real NVP", 2017, equations 7-9.
+        Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2017, equations 7 and 8;
+        path-gradient rule: Vaitl et al., "Fast and unified path gradient estimators", 2024.
+
+    Example:
+        >>> from flowkit_core.specs import MLPSpec
+        >>> from pyro_flowkit.conditioners import MLP
+        >>> from pyro_flowkit.laws import Additive
+        >>> spec = MLPSpec(
+        ...     hidden_dims=(8,), activation="relu", context_dim=0, num_inputs=1, num_outputs=2
+        ... )
+        >>> net = MLP.init(spec, torch.Generator().manual_seed(0))
+        >>> flow = Coupling((False, True, False), net, Additive())
+        >>> flow(torch.tensor([1.0, 2.0, 3.0])).tolist()
+        [1.0, 2.0, 3.0]
     """
+
+    free: nn.Parameter | None
+    _kept: Tensor
+    _moved: Tensor
+    _back: Tensor
 
     def __init__(
         self,
@@ -42,56 +70,56 @@ class Coupling(Flow):
     ) -> None:
         mask = checks.boolean_mask("mask", mask)
         if all(mask):
-            raise ValueError(f"mask: expected at least one False entry, got all {len(mask)} True")
+            raise ValueError(
+                "mask: expected at least one False entry (a coordinate to transform), "
+                f"got all {len(mask)} True"
+            )
+        context_dim = checks.int_at_least("context_dim", context_dim, 0)
         super().__init__(len(mask), context_dim=context_dim, spec=spec)
-        self.conditioner = conditioner
-        self.law = law
-        passed = [i for i, m in enumerate(mask) if m]
-        mapped = [i for i, m in enumerate(mask) if not m]
-        back = sorted(range(len(mask)), key=(passed + mapped).__getitem__)
-        self._num_mapped = len(mapped)
-        for name, indices in (("_passed", passed), ("_mapped", mapped), ("_back", back)):
+        self.conditioner = checks.instance("conditioner", conditioner, nn.Module)
+        self.law = checks.instance("law", law, Law)
+        kept = [i for i, keep in enumerate(mask) if keep]
+        moved = [i for i, keep in enumerate(mask) if not keep]
+        back = invert_order([*kept, *moved])
+        self._num_moved = len(moved)
+        for name, indices in (("_kept", kept), ("_moved", moved), ("_back", back)):
             self.register_buffer(name, torch.tensor(indices, dtype=torch.long), persistent=False)
-        self.free: nn.Parameter | None = None
-        if law.num_free:
-            start = torch.zeros(law.num_free, len(mapped)) if free is None else free
-            self.free = nn.Parameter(start.clone())
+        self.free = free_parameters(law, len(moved), free)
 
     def _split(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        return values.index_select(-1, self._passed), values.index_select(-1, self._mapped)
+        return values.index_select(-1, self._kept), values.index_select(-1, self._moved)
 
-    def _join(self, passed: Tensor, mapped: Tensor) -> Tensor:
-        return torch.cat([passed, mapped], -1).index_select(-1, self._back)
+    def _merged(self, kept: Tensor, moved: Tensor) -> Tensor:
+        return torch.cat([kept, moved], -1).index_select(-1, self._back)
 
-    def _params(self, passed: Tensor, context: Tensor | None) -> Params:
-        raw: Tensor = self.conditioner(passed, context)
-        params = raw.unflatten(-1, (self.law.num_conditioned, self._num_mapped)).unbind(-2)
-        return params if self.free is None else (*params, *self.free.unbind(0))
+    def _params(self, kept: Tensor, context: Tensor | None) -> Params:
+        raw = self.conditioner(kept, context)
+        return law_params(self.law, raw, self.free, self._num_moved)
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        passed, mapped = self._split(z)
-        mapped, log_slope = self.law.forward(mapped, self._params(passed, context))
-        return self._join(passed, mapped), log_slope.sum(-1)
+        kept, moved = self._split(z)
+        moved, log_slope = self.law.forward(moved, self._params(kept, context))
+        return self._merged(kept, moved), log_slope.sum(-1)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        passed, mapped = self._split(x)
-        mapped, log_slope = self.law.inverse(mapped, self._params(passed, context))
-        return self._join(passed, mapped), log_slope.sum(-1)
+        kept, moved = self._split(x)
+        moved, log_slope = self.law.inverse(moved, self._params(kept, context))
+        return self._merged(kept, moved), log_slope.sum(-1)
 
-    def _forward_and_score(
-        self, z: Tensor, score: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        x, log_det = self._forward_and_log_det(z, context)
-        passed, mapped = self._split(z.detach())
-        score_a, score_b = self._split(score)
+    def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
+        # With J = [[1, 0], [C, diag(slope)]]: first solve for the moved coordinates, then one
+        # pullback through the network gives the rest.
+        kept, moved = self._split(z)
+        score_kept, score_moved = self._split(score)
 
-        def coupled(passed: Tensor, mapped: Tensor) -> tuple[Tensor, Tensor]:
-            return self.law.forward(mapped, self._params(passed, context))
+        def coupled(kept: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+            return self.law.forward(moved, self._params(kept, context))
 
-        # v_B = (u_B - d log_det / d z_B) / slope; v_A = u_A - VJP of (x_B, log_det) along z_A.
-        (new, log_slope), pull = torch.func.vjp(coupled, passed, mapped)
+        (new, log_slope), pull = torch.func.vjp(  # type: ignore[misc]  # typed for has_aux too
+            coupled, kept, moved
+        )
         ones = torch.ones_like(log_slope)
-        _, from_log_det = pull((torch.zeros_like(new), ones))
-        pushed_b = (score_b - from_log_det) * torch.exp(-log_slope)
-        along_a, _ = pull((pushed_b, ones))
-        return x, log_det, self._join(score_a - along_a, pushed_b)
+        _, slope_gradient = pull((torch.zeros_like(new), ones))
+        score_moved = (score_moved - slope_gradient) * torch.exp(-log_slope)
+        kept_gradient, _ = pull((score_moved, ones))
+        return self._merged(score_kept - kept_gradient, score_moved)

@@ -9,16 +9,25 @@ from pyro_flowkit.transforms.linear import Linear
 class DiagonalAffine(Linear):
     """``x = exp(log_scale) * z + shift``, coordinate by coordinate.
 
-    Cost: D per point in either direction; ``log |det| = sum(log_scale)``.
+    Shapes: z and x (..., D), log-determinants (...).
+
+    Cost: D per point in either direction, exact; ``log |det| = sum(log_scale)``.
 
     Args:
         spec: ``DiagonalAffineSpec(input_dim)``.
         arrays: log_scale and shift.
+
+    Example:
+        >>> from flowkit_core.specs import DiagonalAffineSpec
+        >>> arrays = {"log_scale": torch.tensor([0.0]), "shift": torch.tensor([2.0])}
+        >>> DiagonalAffine(DiagonalAffineSpec(1), arrays)(torch.tensor([1.0])).tolist()
+        [3.0]
     """
 
+    log_scale: Tensor
+
     def _log_diagonal(self) -> Tensor:
-        log_scale: Tensor = self.log_scale
-        return log_scale
+        return self.log_scale
 
     def _multiply(self, z: Tensor) -> Tensor:
         return z * torch.exp(self.log_scale)

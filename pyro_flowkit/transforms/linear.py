@@ -18,14 +18,21 @@ class Linear(Flow):
     Args:
         spec: the architecture as data.
         arrays: tensors under the names of ``spec.arrays()``.
+
+    Raises:
+        ValueError: if the names are not those of the spec.
     """
 
     spec: LinearSpec
+    shift: Tensor
 
     def __init__(self, spec: LinearSpec, arrays: Mapping[str, Tensor]) -> None:
         super().__init__(spec.input_dim, spec=spec)
-        for array in spec.arrays():
-            self.register_parameter(array.name, nn.Parameter(arrays[array.name].clone()))
+        names = [array.name for array in spec.arrays()]
+        if set(names) != set(arrays):
+            raise ValueError(f"arrays: expected the names {names}, got {sorted(arrays)}")
+        for name in names:
+            self.register_parameter(name, nn.Parameter(arrays[name].detach().clone()))
 
     @abstractmethod
     def _log_diagonal(self) -> Tensor:
@@ -43,14 +50,14 @@ class Linear(Flow):
     def _solve_transposed(self, score: Tensor) -> Tensor:
         """Return W^-T u for (..., D)."""
 
+    def _log_det(self, values: Tensor) -> Tensor:
+        return self._log_diagonal().sum().expand(values.shape[:-1])
+
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._multiply(z) + self.shift, self._log_diagonal().sum().expand(z.shape[:-1])
+        return self._multiply(z) + self.shift, self._log_det(z)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._solve(x - self.shift), -self._log_diagonal().sum().expand(x.shape[:-1])
+        return self._solve(x - self.shift), -self._log_det(x)
 
-    def _forward_and_score(
-        self, z: Tensor, score: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        x, log_det = self._forward_and_log_det(z, context)
-        return x, log_det, self._solve_transposed(score)
+    def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
+        return self._solve_transposed(score)

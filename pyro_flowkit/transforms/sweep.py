@@ -4,7 +4,7 @@ See `flowkit_core.sweep` for the plan. Arrays are feature-major here, (features,
 of one step are then contiguous rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -12,22 +12,19 @@ from torch import Tensor
 from flowkit_core.specs import MADESpec
 from flowkit_core.sweep import SweepStep, sweep_steps
 from pyro_flowkit.activations import ACTIVATIONS
-from pyro_flowkit.laws import Params
-
-# (entry of v, parameters) -> (entry of u, log-slope du/dv), for one coordinate or several.
-SolveCoordinate = Callable[[Tensor, Params], tuple[Tensor, Tensor]]
+from pyro_flowkit.laws import Law
 
 
 @torch.no_grad()
 def sweep(
     spec: MADESpec,
     weights: Mapping[str, Tensor],
-    solve: SolveCoordinate,
+    law: Law,
     free: Tensor | None,
     v: Tensor,
     context: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Find u with ``v_j = map(u_j; parameters(u_1 .. u_{j-1}))``, coordinate by coordinate.
+    """Find u with ``law.forward(u_j; params(u_1 .. u_{j-1})) = v_j``, coordinate by coordinate.
 
     Each hidden unit is evaluated once, from the prefix of units it may see; D steps together do
     the arithmetic of one masked pass. No graph is recorded.
@@ -35,7 +32,7 @@ def sweep(
     Args:
         spec: the conditioner's architecture.
         weights: its arrays by name.
-        solve: solves the law of one coordinate.
+        law: the law that the parallel map applies.
         free: the law's free parameters (num_free, D), or None.
         v: (batch, D), in autoregressive order.
         context: (batch, context_dim), or None.
@@ -59,7 +56,7 @@ def sweep(
         params = raw.unbind(1)
         if free is not None:
             params += free[:, step.start : step.stop, None].unbind(0)
-        u, log_slope = solve(rows[step.start : step.stop], params)
+        u, log_slope = law.inverse(rows[step.start : step.stop], params)
         known[step.start : step.stop] = u
         log_det += log_slope.sum(0)
     return known.T.contiguous(), log_det

@@ -21,7 +21,7 @@ def test_rows_that_are_not_finite_are_named(bad, convert):
     data = points(20, 3)
     data[4, 1] = bad
     data[17, 0] = bad
-    with pytest.raises(ValueError, match="data: .*NaN or inf in rows 4, 17$"):
+    with pytest.raises(ValueError, match=r"data: .*NaN or inf in rows 4, 17$"):
         fit(convert(data))
 
 
@@ -35,8 +35,15 @@ def test_many_bad_rows_are_counted():
 def test_bad_rows_of_the_context_are_named():
     context = points(20, 2)
     context[3] = math.inf
-    with pytest.raises(ValueError, match="context: .*rows 3$"):
+    with pytest.raises(ValueError, match=r"context: .*rows 3$"):
         fit(points(20, 3), fk.maf(3, context_dim=2, **SMALL), context=context)
+
+
+def test_numbers_too_large_for_the_flows_dtype_are_named():
+    data = points(20, 3)
+    data[5, 2] = 1e300
+    with pytest.raises(ValueError, match=r"data: .*rows 5$"):
+        fit(data)
 
 
 BAD_DATA = {

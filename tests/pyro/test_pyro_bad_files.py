@@ -62,13 +62,13 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_file_that_is_no_checkpoint_is_refused(path, damage):
     DAMAGES[damage](path)
-    with pytest.raises(CheckpointError, match="flow.safetensors"):
+    with pytest.raises(CheckpointError, match=r"flow.safetensors"):
         fk.load_flow(path)
 
 
 def test_a_newer_format_says_what_to_do(path):
     rewrite(path, metadata={"format_version": "99"})
-    with pytest.raises(CheckpointError, match="format 99.*install a newer ppl-flowkit"):
+    with pytest.raises(CheckpointError, match=r"format 99.*install a newer ppl-flowkit"):
         fk.load_flow(path)
 
 

@@ -190,7 +190,7 @@ def test_row_9_with_cache_returns_the_transform_itself(name, size):
 
 @every_transform
 def test_row_10_a_transformed_call_leaves_no_trace(name):
-    owner, transform, _, fresh = pair(name)
+    _owner, transform, _, fresh = pair(name)
     x = points(4)
     jacobian = torch.func.jacrev(lambda v: transform.inv(v))(x)
     expected = torch.autograd.functional.jacobian(lambda v: fresh.inverse_and_log_det(v)[0], x)

@@ -8,10 +8,7 @@ from pyro.infer import SVI, Trace_ELBO
 import pyro_flowkit as fk
 from tests.pyro.helpers import RECIPES, SMALL, large, mixed_compose, points
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
-]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -232,3 +232,10 @@ def test_frozen_weights_stay_where_they_are():
     before = weights(flow.layers[0])
     fk.fit_density(flow, rows(), **QUICK)
     assert_equal_weights(before, weights(flow.layers[0]))
+
+
+def test_coordinates_of_the_base_need_no_event_dimension():
+    base = torch.distributions.StudentT(3.0, torch.zeros(3).double(), 1.0)
+    joint = torch.distributions.Independent(base, 1)
+    one, two = (fk.fit_density(fresh().double(), rows(), base=b, **QUICK) for b in (base, joint))
+    assert one.train_losses == two.train_losses

@@ -166,7 +166,7 @@ def test_a_guide_made_after_loading_goes_on_training(name, tmp_path):
 @every_guide
 def test_a_store_of_another_architecture_is_refused(name):
     train(make(name), 2)
-    with pytest.raises(ValueError, match="parameter store holds .* of another guide"):
+    with pytest.raises(ValueError, match=r"parameter store holds .* of another guide"):
         make(name, hidden_dims=(5,))()
 
 

@@ -1,0 +1,47 @@
+"""Triangular matrices from free tensors, and products and solves of rows with them."""
+
+import torch
+from torch import Tensor
+
+
+def identity_like(free: Tensor) -> Tensor:
+    """The identity matrix of that size, dtype and device."""
+    return torch.eye(free.shape[-1], dtype=free.dtype, device=free.device)
+
+
+def unit_lower(free: Tensor) -> Tensor:
+    """The strict lower triangle of ``free`` with ones on the diagonal."""
+    return torch.tril(free, -1) + identity_like(free)
+
+
+def upper_with_diagonal(free: Tensor, log_diagonal: Tensor) -> Tensor:
+    """The strict upper triangle of ``free`` with ``exp(log_diagonal)`` on the diagonal."""
+    return torch.triu(free, 1) + torch.diag(torch.exp(log_diagonal))
+
+
+def apply(matrix: Tensor, rows: Tensor) -> Tensor:
+    """``matrix @ row`` for each row of (..., D)."""
+    return rows @ matrix.T
+
+
+def solve(matrix: Tensor, rows: Tensor, *, is_lower: bool, transpose: bool = False) -> Tensor:
+    """``matrix^-1 @ row`` for each row of (..., D), or with the transposed matrix.
+
+    Cost: D^2 per row, by one triangular solve with many right-hand sides.
+
+    Args:
+        matrix: triangular, (D, D).
+        rows: (..., D).
+        is_lower: which triangle of the matrix is used.
+        transpose: solve with the transposed matrix instead.
+
+    Example:
+        >>> lower = torch.tensor([[2.0, 0.0], [2.0, 1.0]])
+        >>> solve(lower, torch.tensor([2.0, 3.0]), is_lower=True)
+        tensor([1., 1.])
+    """
+    flat = rows.reshape(-1, rows.shape[-1])
+    # Rows times a matrix: x A^T = b is A x^T = b^T.
+    right = matrix if transpose else matrix.T
+    solved = torch.linalg.solve_triangular(right, flat, upper=is_lower != transpose, left=False)
+    return solved.reshape(rows.shape)

@@ -1,0 +1,101 @@
+"""Any torch transform of real vectors as a part of a flow: both directions and the score."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.transforms import Transform
+
+from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.conditioned import ConditionedFlow
+
+
+@runtime_checkable
+class _Forgetful(Protocol):
+    """Pyro gives every transform a way to empty its cache."""
+
+    def clear_cache(self) -> None: ...
+
+
+def check_part(name: str, part: Transform) -> None:
+    """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
+
+    Raises:
+        TypeError: if it is no transform.
+        ValueError: if its domain or codomain is another.
+    """
+    if not isinstance(part, Transform):
+        raise TypeError(f"{name}: expected a transform, got {type(part).__name__}")
+    if isinstance(part, Flow | ConditionedFlow):
+        return
+    for side, space in (("domain", part.domain), ("codomain", part.codomain)):
+        if not _is_real(space):
+            raise ValueError(
+                f"{name}: expected a transform whose {side} is real or real_vector, got {space} "
+                f"of {type(part).__name__}; put it after the flow in a list of transforms"
+            )
+
+
+def _is_real(space: constraints.Constraint) -> bool:
+    """Whether a constraint is that of real numbers or vectors; torch's do not compare by value."""
+    if isinstance(space, constraints.independent):
+        return space.reinterpreted_batch_ndims == 1 and _is_real(space.base_constraint)
+    return type(space) is type(constraints.real)
+
+
+def forward_part(part: Transform, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Map by one part: x and ``log |det dx/dz|``."""
+    if isinstance(part, Flow):
+        return part._forward_and_log_det(z, context if part.context_dim else None)
+    if isinstance(part, ConditionedFlow):
+        return part.forward_and_log_det(z)
+    _forget(part)
+    x = part(z)
+    return x, _vector_log_det(part.log_abs_det_jacobian(z, x), z)
+
+
+def inverse_part(part: Transform, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Invert one part: z and ``log |det dz/dx|``."""
+    if isinstance(part, Flow):
+        return part._inverse_and_log_det(x, context if part.context_dim else None)
+    if isinstance(part, ConditionedFlow):
+        return part.inverse_and_log_det(x)
+    _forget(part)
+    z = part.inv(x)
+    return z, -_vector_log_det(part.log_abs_det_jacobian(z, x), z)
+
+
+def score_part(
+    part: Transform, z: Tensor, score: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Map by one part and push a score: x, ``log |det dx/dz|`` and the score of x.
+
+    Another package's part offers its inverse only: ``log q(x) = log q(z(x)) + log |det dz/dx|``,
+    so one pullback through the inverse gives the score.
+    """
+    if isinstance(part, Flow):
+        return part._forward_and_score(z, score, context if part.context_dim else None)
+    if isinstance(part, ConditionedFlow):
+        return part.forward_and_score(z, score)
+    x, log_det = forward_part(part, z, context)
+    with torch.no_grad():
+        (_, inverse_log_det), pull = torch.func.vjp(  # type: ignore[misc]  # typed for has_aux too
+            lambda x: inverse_part(part, x, None), x.detach()
+        )
+        (score_x,) = pull((score, torch.ones_like(inverse_log_det)))
+    return x, log_det, score_x
+
+
+def _forget(part: Transform) -> None:
+    """Empty the caches of another package's part, which nothing tells of changed weights."""
+    for inner in getattr(part, "parts", ()):
+        _forget(inner)
+    for side in (part, part.inv):
+        if isinstance(side, _Forgetful):
+            side.clear_cache()
+
+
+def _vector_log_det(log_det: Tensor, z: Tensor) -> Tensor:
+    """Log-determinant of the whole vector: transforms of single numbers give one per number."""
+    return log_det.sum(-1) if log_det.dim() == z.dim() else log_det

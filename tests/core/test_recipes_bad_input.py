@@ -1,0 +1,65 @@
+"""Recipes refuse arguments out of range and say what they got and what they expected."""
+
+import numpy as np
+import pytest
+
+from flowkit_core import recipes as r
+
+every_coupling = pytest.mark.parametrize("recipe", [r.realnvp, r.nice], ids=["realnvp", "nice"])
+
+
+REFUSED = {
+    "no layers": (lambda f: f(3, num_layers=0), ValueError, "num_layers: .* >= 1, got 0"),
+    "half a layer": (lambda f: f(3, num_layers=1.5), TypeError, r"an integer, got 1\.5"),
+    "no dimension": (lambda f: f(0), ValueError, "input_dim: .* >= 1, got 0"),
+    "dimension True": (lambda f: f(True), TypeError, "input_dim: .*, got True"),
+    "mixing": (lambda f: f(3, mixing="swap"), ValueError, "mixing: .*'none', .*got 'swap'"),
+    "mixing none": (lambda f: f(3, mixing=None), ValueError, "mixing: .*got None"),
+    "seed": (lambda f: f(3, seed=-1), ValueError, "seed: .* >= 0, got -1"),
+    "seed none": (lambda f: f(3, seed=None), TypeError, "seed: .* integer, got None"),
+    "widths": (lambda f: f(3, hidden_dims=64), TypeError, "hidden_dims: .* sequence, got 64"),
+    "context": (lambda f: f(3, context_dim=-1), ValueError, "context_dim: .* >= 0, got -1"),
+    "activation": (lambda f: f(3, activation="x"), ValueError, "activation: .* 'relu'.*, got 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("recipe", [r.maf, r.iaf, r.realnvp, r.nice], ids=lambda f: f.__name__)
+def test_arguments_out_of_range_are_refused(recipe, case):
+    call, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        call(recipe)
+
+
+BAD_MASKS = {
+    "name": ("odd", ValueError, "mask: .*'alternating', 'half', got 'odd'"),
+    "numbers": ([1, 0, 1], TypeError, r"mask\[0\]: expected True or False, got 1"),
+    "all true": ([True] * 3, ValueError, "both True and False entries, got all True"),
+    "all false": ([False] * 3, ValueError, "both True and False entries, got all False"),
+    "short": ([True, False], ValueError, "mask: expected 3 entries, got 2"),
+    "table": (np.ones((3, 3), dtype=bool), ValueError, "mask: expected one dimension, got 2"),
+    "number": (3, TypeError, "mask: expected a sequence, got 3"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+@every_coupling
+def test_masks_that_do_not_fit_are_refused(recipe, case):
+    mask, error, message = BAD_MASKS[case]
+    with pytest.raises(error, match=message):
+        recipe(3, mask=mask)
+
+
+def test_orders_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="order: expected 3 indices, got 2"):
+        r.permute(3, order=(1, 0))
+    with pytest.raises(ValueError, match=r"each of 0 \.\. 2 exactly once, got \(0, 2, 2\)"):
+        r.permute(3, order=(0, 2, 2))
+    with pytest.raises(TypeError, match="order: expected a sequence, got 2"):
+        r.permute(3, order=2)
+
+
+@pytest.mark.parametrize("recipe", [r.maf, r.iaf, r.realnvp], ids=lambda f: f.__name__)
+def test_an_unknown_law_is_refused_with_the_known_ones(recipe):
+    with pytest.raises(ValueError, match=r"law: expected one of .*'affine'.*, got 'cubic'"):
+        recipe(3, law="cubic")
