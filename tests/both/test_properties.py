@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowkit_core import recipes as r
+from flowkit_core.recipes.mixing import MIXINGS
 from flowkit_core.specs import (
     ACTIVATIONS,
     AdditiveLaw,
@@ -68,7 +69,7 @@ def composed(draw):
         input_dim,
         num_layers=draw(st.integers(1, 3)),
         hidden_dims=(draw(widths),),
-        mixing=draw(st.sampled_from(r.MIXINGS)),
+        mixing=draw(st.sampled_from(MIXINGS)),
         seed=draw(seeds),
     )
     order = tuple(draw(st.permutations(range(input_dim))))

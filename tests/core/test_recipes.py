@@ -8,6 +8,7 @@ import pytest
 
 from flowkit_core import recipes as r
 from flowkit_core.numerics import LAYER_LOG_SCALE, TOTAL_LOG_SCALE, log_scale_bound
+from flowkit_core.recipes.mixing import MIXINGS
 from flowkit_core.specs import (
     AdditiveLaw,
     AffineLaw,
@@ -176,7 +177,7 @@ def test_the_seed_alone_decides_random_orders(recipe, dim):
     assert recipe(dim, mixing="none", seed=1) == recipe(dim, mixing="none", seed=2)
 
 
-@pytest.mark.parametrize("mixing", r.MIXINGS)
+@pytest.mark.parametrize("mixing", MIXINGS)
 @pytest.mark.parametrize("context_dim", [0, 2])
 @pytest.mark.parametrize("recipe", [r.maf, r.iaf, r.realnvp, r.nice], ids=lambda f: f.__name__)
 def test_one_coordinate_works(recipe, context_dim, mixing):

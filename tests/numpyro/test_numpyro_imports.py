@@ -1,43 +1,15 @@
 """What importing numpyro_flowkit loads, and what it leaves alone."""
 
-import os
 import pickle
-import random
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import numpyro_flowkit as fk
+from tests.interpreter import global_streams, run
 from tests.numpyro import models
 from tests.numpyro.models import SMALL, started
-
-ROOT = Path(__file__).parents[2]
-
-BLOCK = """
-    import sys
-
-    class Block:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in {blocked!r}:
-                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-            return None
-
-    sys.meta_path.insert(0, Block())
-"""
-
-
-def run(code, blocked=()):
-    """Run code in a new interpreter in which some packages cannot be imported."""
-    source = textwrap.dedent(BLOCK.format(blocked=tuple(blocked))) + textwrap.dedent(code)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, env=environment, cwd=ROOT
-    )
 
 
 def test_importing_it_loads_no_part_of_the_other_wing_and_compiles_nothing():
@@ -120,10 +92,6 @@ def test_a_pickled_guide_and_its_parameters_serve_in_another_process(tmp_path):
 def test_every_public_name_exists_once():
     assert [name for name in fk.__all__ if not hasattr(fk, name)] == []
     assert len(fk.__all__) == len(set(fk.__all__))
-
-
-def global_streams():
-    return str(np.random.get_state()), random.getstate()  # noqa: NPY002
 
 
 def use_everything(folder):

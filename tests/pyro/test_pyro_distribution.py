@@ -235,3 +235,13 @@ def test_a_flow_prior_works_under_nuts():
     mcmc = pyro.infer.MCMC(kernel, num_samples=5, warmup_steps=5, disable_progbar=True)
     mcmc.run(data)
     assert mcmc.get_samples()["z"].shape == (5, 3, 2)
+
+
+def test_the_divergence_of_one_flow_over_two_bases_is_that_of_the_bases():
+    flow = large(fk.maf(4, **SMALL))
+    one, two = standard_normal(4), dist.Normal(torch.ones(4).double(), 2.0).to_event(1)
+    divergence = torch.distributions.kl_divergence
+    got = divergence(fk.FlowDistribution(flow, one), fk.FlowDistribution(flow, two))
+    torch.testing.assert_close(got, divergence(one, two))
+    with pytest.raises(NotImplementedError):
+        divergence(fk.FlowDistribution(flow), fk.FlowDistribution(large(fk.maf(4, **SMALL))))

@@ -99,3 +99,29 @@ def test_predictive_draws_through_a_guide(guide):
     draws = infer.Predictive(models.hierarchy, guide=guide, num_samples=6)()
     assert draws["theta"].shape == (6, 3)
     assert draws["y"].shape == (6, 3)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_tail_adaptive_elbo_gives_gradients(guide):
+    guide = GUIDES[guide](models.hierarchy, **SMALL)
+    guide()
+    # Its loss is infinite by design; its gradients are what counts.
+    infer.TraceTailAdaptive_ELBO(max_plate_nesting=1, **VECTORISED).loss_and_grads(
+        models.hierarchy, guide
+    )
+    found = [p.grad for p in guide.parameters() if p.grad is not None]
+    assert all(torch.isfinite(g).all() for g in found)
+    assert any((g != 0).any() for g in found)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_energy_distance_trains_a_guide(guide):
+    def model():
+        x = pyro.sample("x", dist.Normal(0.0, 3.0))
+        pyro.sample("y", dist.Normal(x, 0.5), obs=torch.tensor(4.0))
+
+    guide = GUIDES[guide](model, **SMALL)
+    loss = infer.EnergyDistance(num_particles=32)
+    svi = infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.05}), loss)
+    losses = [svi.step() for _ in range(40)]
+    assert sum(losses[-8:]) < sum(losses[:8])

@@ -1,42 +1,12 @@
 """What importing pyro_flowkit loads, and what it leaves alone."""
 
-import os
-import random
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
 import pyro_flowkit as fk
+from tests.interpreter import global_streams, run
 from tests.pyro import models
 from tests.pyro.helpers import RECIPES, SMALL, points
-
-ROOT = Path(__file__).parents[2]
-
-BLOCK = """
-    import sys
-
-    class Block:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in {blocked!r}:
-                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-            return None
-
-    sys.meta_path.insert(0, Block())
-"""
-
-
-def run(code, blocked=()):
-    """Run code in a new interpreter in which some packages cannot be imported."""
-    source = textwrap.dedent(BLOCK.format(blocked=tuple(blocked))) + textwrap.dedent(code)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, env=environment, cwd=ROOT
-    )
 
 
 def test_importing_it_loads_no_part_of_the_other_wing():
@@ -98,50 +68,39 @@ def test_the_core_imports_neither_framework():
     assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
 
 
-def test_every_public_name_exists():
-    assert [name for name in fk.__all__ if not hasattr(fk, name)] == []
-    assert fk.__all__ == sorted(fk.__all__, key=lambda n: (n[0] == "_", n.lower() != n, n)) or (
-        sorted(fk.__all__) == sorted(set(fk.__all__))
-    )
-
-
-def global_streams():
-    return (
-        torch.random.get_rng_state().tolist(),
-        str(np.random.get_state()),  # noqa: NPY002
-        random.getstate(),
-    )
+def all_streams():
+    return (torch.random.get_rng_state().tolist(), *global_streams())
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_building_draws_from_no_global_stream(name):
-    before = global_streams()
+    before = all_streams()
     RECIPES[name](4)
-    assert global_streams() == before
+    assert all_streams() == before
 
 
 def test_saving_loading_and_copying_draw_from_no_global_stream(tmp_path):
     flow = fk.maf(3, mixing="random", **SMALL)
-    before = global_streams()
+    before = all_streams()
     fk.save_flow(flow, tmp_path / "flow")
     fk.load_flow(tmp_path / "flow")
-    assert global_streams() == before
+    assert all_streams() == before
 
 
 def test_fitting_draws_from_no_global_stream():
-    before = global_streams()
+    before = all_streams()
     fk.fit_density(fk.realnvp(3, **SMALL), points(40, 3), num_epochs=2, progress=False)
-    assert global_streams() == before
+    assert all_streams() == before
 
 
 def test_quantiles_and_seeded_draws_take_from_no_global_stream():
     guide = fk.AutoIAF(models.hierarchy, **SMALL)
     guide()
-    before = global_streams()
+    before = all_streams()
     guide.quantiles([0.5])
     guide.median()
     guide.sample_posterior(5, generator=torch.Generator().manual_seed(0))
-    assert global_streams() == before
+    assert all_streams() == before
 
 
 def test_the_seed_alone_decides_the_weights():

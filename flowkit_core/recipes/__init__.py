@@ -1,0 +1,20 @@
+"""Recipes: the named flows, as specs. Each wing offers the same names and compiles the result.
+
+Direction (base to data): ``flow(z)`` samples, ``flow.inv(x)`` scores.
+"""
+
+from flowkit_core.recipes.autoregressive import iaf, maf
+from flowkit_core.recipes.composition import compose
+from flowkit_core.recipes.coupling import nice, realnvp
+from flowkit_core.recipes.linear import lu_linear, permute, qr_linear
+
+__all__ = [
+    "compose",
+    "iaf",
+    "lu_linear",
+    "maf",
+    "nice",
+    "permute",
+    "qr_linear",
+    "realnvp",
+]
