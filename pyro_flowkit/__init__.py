@@ -1,4 +1,4 @@
-"""Normalizing flows, flow guides and flow priors for Pyro."""
+"""The Pyro wing of ppl-flowkit: normalizing flows as native Pyro transforms."""
 
 from flowkit_core.extras import require as _require
 
