@@ -44,10 +44,8 @@ def fit(guide_name, *, centred, num_draws):
     fit_key, elbo_key, draw_key = jax.random.split(jax.random.key(0), 3)
     params = svi.run(fit_key, STEPS, centred, progress_bar=False).params
     evaluate = Trace_ELBO(num_particles=1000)
-    elbos = [
-        -float(evaluate.loss(key, params, model, guide, centred))
-        for key in jax.random.split(elbo_key, num_draws // 1000)
-    ]
+    loss = jax.jit(lambda key: evaluate.loss(key, params, model, guide, centred))
+    elbos = [-float(loss(key)) for key in jax.random.split(elbo_key, num_draws // 1000)]
     values = guide.sample_posterior(draw_key, params, sample_shape=(num_draws,))
     draws = {name: np.asarray(values[name]) for name in ("mu", "tau")}
     return np.mean(elbos), np.std(elbos, ddof=1) / len(elbos) ** 0.5, draws
