@@ -8,6 +8,7 @@ calls the whole network for each coordinate).
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class SweepStep:
     units: tuple[tuple[int, int], ...]
 
 
+@lru_cache(maxsize=256)
 def sweep_steps(spec: MADESpec) -> tuple[SweepStep, ...]:
     """The steps of a sweep; positions that bring no new unit share a step.
 

@@ -42,7 +42,7 @@ def sweep(
     """
     rows = v.T.contiguous()
     known = torch.empty_like(rows)
-    log_det = v.new_zeros(v.shape[0])
+    log_slopes = torch.empty_like(rows)
     net = _Network(spec, weights, context)
     hidden = _ResidualUnits(net, known) if spec.residual else _Units(net, known)
     weight, bias = net.grouped_output()
@@ -58,8 +58,8 @@ def sweep(
             params += free[:, step.start : step.stop, None].unbind(0)
         u, log_slope = law.inverse(rows[step.start : step.stop], params)
         known[step.start : step.stop] = u
-        log_det += log_slope.sum(0)
-    return known.T.contiguous(), log_det
+        log_slopes[step.start : step.stop] = log_slope
+    return known.T.contiguous(), log_slopes.sum(0)
 
 
 class _Network:
