@@ -82,7 +82,7 @@ def base_log_prob(base: Distribution, z: Tensor) -> Tensor:
 
     Also for an empty batch, where torch's `Independent` fails.
     """
-    if isinstance(base, Independent):
+    if isinstance(base, Independent) and base.reinterpreted_batch_ndims:
         inner: Tensor = base.base_dist.log_prob(z)
         return inner.sum(tuple(range(-base.reinterpreted_batch_ndims, 0)))
     log_prob: Tensor = base.log_prob(z)
