@@ -30,7 +30,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-oldest lint format python-found
+.PHONY: help demo test test-oldest lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,14 +38,11 @@ help:  ## list the targets
 demo: $(STAMP)  ## fit real data with flows in Pyro and NumPyro; pictures go to demo-output/
 	$(RUN) -m tutorials.demo
 
-test: $(STAMP)  ## run the tests and the examples in docstrings, without the slow ones
-	$(TEST_ENV) $(RUN) $(PYTEST) -m "not slow"
-
-test-slow: $(STAMP)  ## run the slow tests
-	$(TEST_ENV) $(RUN) $(PYTEST) -m slow
+test: $(STAMP)  ## run the tests and the examples in docstrings
+	$(TEST_ENV) $(RUN) $(PYTEST)
 
 test-oldest: $(STAMP_OLDEST)  ## run `make test` on the lowest versions allowed
-	$(TEST_ENV) $(VENV_OLDEST)/bin/python $(PYTEST) -m "not slow"
+	$(TEST_ENV) $(VENV_OLDEST)/bin/python $(PYTEST)
 
 lint: $(STAMP)  ## check style, formatting and types
 	$(RUN) -m ruff check .
