@@ -12,6 +12,8 @@ from flowkit_core.fitting import (
     Arrays,
     FitResult,
     FitSettings,
+    check_context_given,
+    check_context_rows,
     check_data_shape,
     check_finite_rows,
     run_fit,
@@ -83,16 +85,10 @@ def fit_density(
         validation, batch_size, num_epochs, learning_rate, schedule, max_grad_norm, patience, seed
     )
     rows = _rows("data", data, flow, flow.input_dim)
-    if (context is None) != (flow.context_dim == 0):
-        expected = f"shape (n, {flow.context_dim})" if flow.context_dim else "none"
-        raise ValueError(
-            f"context: expected {expected}, got {'none' if context is None else 'one'}"
-        )
+    check_context_given(context is not None, flow.context_dim)
     contexts = None if context is None else _rows("context", context, flow, flow.context_dim)
-    if contexts is not None and len(contexts) != len(rows):
-        raise ValueError(
-            f"context: expected {len(rows)} rows, one per row of data, got {len(contexts)}"
-        )
+    if contexts is not None:
+        check_context_rows(len(contexts), len(rows))
     train, held_out = settings.split(len(rows))
     trainer = _Trainer(flow, base, rows, contexts, train, held_out, settings.max_grad_norm)
     state, stopped = run_fit(

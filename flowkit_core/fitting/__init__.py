@@ -2,7 +2,13 @@
 
 from flowkit_core.fitting.loop import Trainer, run_fit
 from flowkit_core.fitting.result import FitResult
-from flowkit_core.fitting.settings import FitSettings, check_data_shape, check_finite_rows
+from flowkit_core.fitting.settings import (
+    FitSettings,
+    check_context_given,
+    check_context_rows,
+    check_data_shape,
+    check_finite_rows,
+)
 from flowkit_core.fitting.state import Arrays, FitState
 
 __all__ = [
@@ -11,6 +17,8 @@ __all__ = [
     "FitSettings",
     "FitState",
     "Trainer",
+    "check_context_given",
+    "check_context_rows",
     "check_data_shape",
     "check_finite_rows",
     "run_fit",

@@ -108,3 +108,26 @@ def check_data_shape(name: str, shape: tuple[int, ...], num_columns: int) -> Non
         raise ValueError(f"{name}: expected shape (n, {num_columns}), got {shape}")
     if shape[0] < 2:
         raise ValueError(f"{name}: expected at least two rows to fit a density, got {shape[0]}")
+
+
+def check_context_given(given: bool, context_dim: int) -> None:
+    """Raise unless a context is given exactly if the flow takes one.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if given != (context_dim > 0):
+        expected = f"shape (n, {context_dim})" if context_dim else "none"
+        raise ValueError(f"context: expected {expected}, got {'one' if given else 'none'}")
+
+
+def check_context_rows(num_contexts: int, num_rows: int) -> None:
+    """Raise unless there is one row of context per row of data.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if num_contexts != num_rows:
+        raise ValueError(
+            f"context: expected {num_rows} rows, one per row of data, got {num_contexts}"
+        )

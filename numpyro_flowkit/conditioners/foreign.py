@@ -42,9 +42,9 @@ def as_conditioner(conditioner: Any) -> Any:
             "conditioner: expected a pytree of arrays, got a plain function, whose weights no "
             "transformation of JAX would see; wrap it in jax.tree_util.Partial(function, weights)"
         )
-    is_array = [isinstance(leaf, Array | np.ndarray | float) for leaf in leaves]
     if not any(callable(leaf) for leaf in leaves):
         return conditioner
+    is_array = [isinstance(leaf, Array | np.ndarray | float) for leaf in leaves]
     arrays = [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
     rest = [_Hole.ARRAY if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
     return Partial(_Rebuilt(jax.tree.unflatten(structure, rest)), arrays)

@@ -15,10 +15,7 @@ from numpyro_flowkit.laws import Inverted, Law
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.implicit import parallel_map, sequential_map
 from numpyro_flowkit.transforms.indexing import take
-from numpyro_flowkit.transforms.law_params import (
-    ConditionerLike,
-    free_parameters,
-)
+from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters
 from numpyro_flowkit.transforms.triangular_solve import solve_triangular_system
 
 
@@ -40,7 +37,7 @@ class Autoregressive(Flow):
 
     Raises:
         ValueError, TypeError: if ``order`` is no permutation, ``free`` has another shape, or the
-            conditioner is no callable pytree of arrays.
+            conditioner cannot be called or is a plain function.
     """
 
     leaf_names = ("conditioner", "free")

@@ -12,11 +12,7 @@ from numpyro_flowkit.conditioners.foreign import as_conditioner
 from numpyro_flowkit.laws import Law
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.indexing import merge, take
-from numpyro_flowkit.transforms.law_params import (
-    ConditionerLike,
-    free_parameters,
-    law_params,
-)
+from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters, law_params
 
 
 class Coupling(Flow):
@@ -40,8 +36,8 @@ class Coupling(Flow):
 
     Raises:
         ValueError: for a mask that is all True, which would leave nothing to transform.
-        TypeError: for a mask that is not boolean, or a conditioner that is no callable pytree of
-            arrays.
+        TypeError: for a mask that is not boolean, or a conditioner that cannot be called or is a
+            plain function.
 
     References:
         Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2017, equations 7 and 8;
