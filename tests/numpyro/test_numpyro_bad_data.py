@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import numpyro_flowkit as fk
+from tests.fits import BAD_SETTING_CASES
 from tests.numpyro.models import SMALL
 
 FLOW = fk.realnvp(3, **SMALL)
@@ -115,21 +116,7 @@ def test_a_batch_of_flows_is_refused():
         fit(points(20, 3), flows)
 
 
-BAD_SETTINGS = {
-    "validation": [(1.0, ValueError), (-0.1, ValueError), ("0.1", TypeError), (0.001, ValueError)],
-    "batch_size": [(0, ValueError), (1.5, TypeError)],
-    "num_epochs": [(0, ValueError), (True, TypeError)],
-    "learning_rate": [(0.0, ValueError), (math.nan, ValueError), ("1e-3", TypeError)],
-    "schedule": [("linear", ValueError), (None, ValueError)],
-    "max_grad_norm": [(-1.0, ValueError), (math.inf, ValueError)],
-    "patience": [(0, ValueError), (2.0, TypeError)],
-    "seed": [(-1, ValueError), (0.5, TypeError)],
-}
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "error"), [(s, v, e) for s, bad in BAD_SETTINGS.items() for v, e in bad]
-)
+@pytest.mark.parametrize(("setting", "value", "error"), BAD_SETTING_CASES)
 def test_settings_out_of_range_are_refused(setting, value, error):
     with pytest.raises(error, match=f"{setting}: "):
         fit(points(20, 3), **{setting: value})

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import pyro_flowkit as fk
+from tests.fits import BAD_SETTING_CASES
 from tests.pyro.helpers import SMALL, points
 
 
@@ -82,21 +83,7 @@ def test_a_flow_without_weights_is_refused():
         fit(points(20, 3), fk.permute(3, order=(2, 1, 0)))
 
 
-BAD_SETTINGS = {
-    "validation": [(1.0, ValueError), (-0.1, ValueError), ("0.1", TypeError), (0.001, ValueError)],
-    "batch_size": [(0, ValueError), (1.5, TypeError)],
-    "num_epochs": [(0, ValueError), (True, TypeError)],
-    "learning_rate": [(0.0, ValueError), (math.nan, ValueError), ("1e-3", TypeError)],
-    "schedule": [("linear", ValueError), (None, ValueError)],
-    "max_grad_norm": [(-1.0, ValueError), (math.inf, ValueError)],
-    "patience": [(0, ValueError), (2.0, TypeError)],
-    "seed": [(-1, ValueError), (0.5, TypeError)],
-}
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "error"), [(s, v, e) for s, bad in BAD_SETTINGS.items() for v, e in bad]
-)
+@pytest.mark.parametrize(("setting", "value", "error"), BAD_SETTING_CASES)
 def test_settings_out_of_range_are_refused(setting, value, error):
     with pytest.raises(error, match=f"{setting}: "):
         fit(points(20, 3), **{setting: value})
