@@ -23,3 +23,21 @@ def log_scale_bound(num_layers: int) -> float:
         [2.0, 2.0, 0.5]
     """
     return min(LAYER_LOG_SCALE, TOTAL_LOG_SCALE / num_layers)
+
+
+def round_trip_tolerance(eps: float) -> float:
+    """Relative residual up to which a direction counts as the inverse of the other.
+
+    Ten thousand rounding errors: 1e-3 in float32, 2e-12 in float64. A flow amplifies rounding by
+    its Jacobian, so a healthy deep flow loses two or three digits; one that loses more is about to
+    lose all.
+
+    Args:
+        eps: distance from 1 to the next number of the dtype.
+    """
+    return 1e4 * eps
+
+
+# An iteration stops once its update is this many rounding errors below the solution: further steps
+# move the result by no more than the rounding of the network itself.
+STOP_ROUNDING_ERRORS = 4.0

@@ -28,6 +28,7 @@ def maf(
     residual: bool = False,
     mixing: str = "reverse",
     law: str = "affine",
+    inverse: str = "auto",
     seed: int = 0,
 ) -> FlowSpec:
     """Masked autoregressive flow: scoring in one pass, for density estimation.
@@ -48,6 +49,9 @@ def maf(
             coordinates backwards; "random": an order of its own for each layer, drawn from
             ``seed``; "lu": a trainable LU-linear layer between neighbours.
         law: "affine" (location and scale) or "additive" (volume preserving).
+        inverse: how ``flow(z)`` is found. "sweep": coordinate by coordinate; "fixed_point":
+            parallel passes until nothing changes, exact after D of them, for accelerators;
+            "auto": whichever is expected to be faster on the device at hand.
         seed: seed of random orders; in Pyro also of the initial weights.
 
     Raises:
@@ -67,7 +71,7 @@ def maf(
     """
     return _autoregressive(
         MaskedAutoregressiveSpec, input_dim, num_layers, hidden_dims, context_dim, activation,
-        residual, mixing, law, seed,
+        residual, mixing, law, inverse, seed,
     )  # fmt: skip
 
 
@@ -81,6 +85,7 @@ def iaf(
     residual: bool = False,
     mixing: str = "reverse",
     law: str = "affine",
+    inverse: str = "auto",
     seed: int = 0,
 ) -> FlowSpec:
     """Inverse autoregressive flow: sampling in one pass, for variational guides.
@@ -99,6 +104,7 @@ def iaf(
         residual: residual blocks instead of plain layers (equal widths then).
         mixing: "none", "reverse", "random" or "lu", as for `maf`.
         law: "affine" or "additive".
+        inverse: how ``flow.inv(x)`` is found: "sweep", "fixed_point" or "auto", as for `maf`.
         seed: seed of random orders; in Pyro also of the initial weights.
 
     Raises:
@@ -115,7 +121,7 @@ def iaf(
     """
     return _autoregressive(
         InverseAutoregressiveSpec, input_dim, num_layers, hidden_dims, context_dim, activation,
-        residual, mixing, law, seed,
+        residual, mixing, law, inverse, seed,
     )  # fmt: skip
 
 
@@ -129,6 +135,7 @@ def _autoregressive(
     residual: bool,
     mixing: str,
     law: str,
+    inverse: str,
     seed: int,
 ) -> ComposeSpec:
     checks.positive_int("input_dim", input_dim)
@@ -153,5 +160,5 @@ def _autoregressive(
             order = masks.random_order(input_dim, generator)
         elif mixing == "lu" and i:
             layers.append(LULinearSpec(input_dim))
-        layers.append(layer(net, law_spec, order))
+        layers.append(layer(net, law_spec, order, inverse))
     return ComposeSpec(tuple(layers))

@@ -7,6 +7,9 @@ from flowkit_core.specs.base import ArraySpec, FlowSpec, prefixed
 from flowkit_core.specs.conditioners import MADESpec
 from flowkit_core.specs.laws import LawSpec
 
+# How the sequential direction is found; each wing's ``transforms.solver`` says what they cost.
+INVERSES = ("auto", "sweep", "fixed_point")
+
 
 @dataclass(frozen=True)
 class AutoregressiveSpec(FlowSpec):
@@ -16,15 +19,20 @@ class AutoregressiveSpec(FlowSpec):
         conditioner: the masked network; it works in autoregressive order.
         law: the map of one coordinate.
         order: coordinate ``order[j]`` is the j-th in the order and depends on those before it.
+        inverse: how the sequential direction is found: "sweep", coordinate by coordinate with the
+            arithmetic of one pass; "fixed_point", parallel passes until nothing changes; "auto",
+            whichever is expected to be faster. It changes the cost and rounding, nothing else.
     """
 
     conditioner: MADESpec
     law: LawSpec
     order: tuple[int, ...]
+    inverse: str = "auto"
 
     def __post_init__(self) -> None:
         checks.instance("conditioner", self.conditioner, MADESpec)
         checks.instance("law", self.law, LawSpec)
+        checks.choice("inverse", self.inverse, INVERSES)
         object.__setattr__(self, "order", checks.permutation("order", self.order))
         if len(self.order) != self.conditioner.input_dim:
             raise ValueError(
@@ -62,6 +70,7 @@ class AutoregressiveSpec(FlowSpec):
         parts.append(f"order={order_name(self.order)}")
         parts += ["residual"] if net.residual else []
         parts += [f"context_dim={net.context_dim}"] if net.context_dim else []
+        parts += [f"inverse={self.inverse}"] if self.inverse != "auto" else []
         return f"{type(self).__name__.removesuffix('Spec')}({', '.join(parts)})"
 
 

@@ -29,7 +29,7 @@ every_coupling = pytest.mark.parametrize("recipe", [r.realnvp, r.nice], ids=["re
 # The public face, argument by argument: (name, default), all keyword-only but the first.
 AUTOREGRESSIVE_ARGUMENTS = [
     ("num_layers", 5), ("hidden_dims", (128, 128)), ("context_dim", 0), ("activation", "relu"),
-    ("residual", False), ("mixing", "reverse"), ("law", "affine"), ("seed", 0),
+    ("residual", False), ("mixing", "reverse"), ("law", "affine"), ("inverse", "auto"), ("seed", 0),
 ]  # fmt: skip
 COUPLING_ARGUMENTS = [
     ("num_layers", 8), ("hidden_dims", (64, 64)), ("context_dim", 0), ("activation", "relu"),
