@@ -9,6 +9,15 @@ TOTAL_LOG_SCALE = 16.0
 # outside the bound, so overall scales are not limited by it.
 LAYER_LOG_SCALE = 2.0
 
+# Half-width of the box in which a spline bends, in units of a layer's input. 6e-5 of a standard
+# Normal lies outside 4; the bins of a wider box would be coarser. (Durkan et al. 2019 use 3 on
+# standardised data, zuko 5.)
+SPLINE_BOUND = 4.0
+
+# Narrowest bin of a spline, as a fraction of its box. Single precision tells 2^24 places in a box
+# apart, so 80 of them lie even in such a bin.
+MIN_BIN_WIDTH = 5e-6
+
 
 def log_scale_bound(num_layers: int) -> float:
     r"""Half-width c of the soft bound on a conditioned log-scale, tighter with depth.

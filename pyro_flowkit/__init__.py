@@ -21,6 +21,7 @@ from pyro_flowkit.recipes import (
     qr_linear,
     realnvp,
 )
+from pyro_flowkit.round_trip import round_trip
 from pyro_flowkit.transforms import ConditionedFlow, Flow
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "permute",
     "qr_linear",
     "realnvp",
+    "round_trip",
     "save_flow",
 ]

@@ -15,3 +15,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "tanh": torch.tanh,
 }
+
+
+def activate(name: str, values: Tensor, out: Tensor) -> Tensor:
+    """Write the activations of ``values`` into ``out``; nothing differentiates through it."""
+    if name == "relu":
+        return torch.clamp_min(values, 0.0, out=out)  # without the intermediate of a copy
+    return out.copy_(ACTIVATIONS[name](values))

@@ -65,6 +65,7 @@ def _autoregressive(
         spec.order,
         context_dim=spec.context_dim,
         free=arrays.get("free"),
+        inverse=spec.inverse,
         spec=spec,
     )
 

@@ -1,6 +1,7 @@
 """Specs: what a flow is, as frozen, validated data."""
 
 from flowkit_core.specs.autoregressive import (
+    INVERSES,
     AutoregressiveSpec,
     InverseAutoregressiveSpec,
     MaskedAutoregressiveSpec,
@@ -9,7 +10,7 @@ from flowkit_core.specs.base import ArraySpec, FlowSpec, Spec
 from flowkit_core.specs.compose import ComposeSpec
 from flowkit_core.specs.conditioners import ACTIVATIONS, ConditionerSpec, MADESpec, MLPSpec
 from flowkit_core.specs.coupling import CouplingSpec
-from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec
+from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec, SplineLaw
 from flowkit_core.specs.linear import (
     DiagonalAffineSpec,
     LULinearSpec,
@@ -19,6 +20,7 @@ from flowkit_core.specs.linear import (
 
 __all__ = [
     "ACTIVATIONS",
+    "INVERSES",
     "LAWS",
     "AdditiveLaw",
     "AffineLaw",
@@ -38,4 +40,5 @@ __all__ = [
     "PermutationSpec",
     "QRLinearSpec",
     "Spec",
+    "SplineLaw",
 ]

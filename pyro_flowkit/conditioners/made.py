@@ -55,10 +55,14 @@ class MADE(Conditioner):
         """A network with freshly drawn weights; its outputs are zero until it is trained."""
         return cls(spec, draw_arrays(spec.arrays(), generator))
 
+    def mask(self, layer: int) -> Tensor:
+        """Mask of one linear layer's weight: 1 where a connection is allowed, else 0."""
+        mask: Tensor = getattr(self, f"mask_{layer}")
+        return mask
+
     def masked_weight(self, layer: int) -> Tensor:
         """Weight of one linear layer with zeros where the mask forbids a connection."""
-        mask: Tensor = getattr(self, f"mask_{layer}")
-        return self.weight(layer) * mask
+        return self.weight(layer) * self.mask(layer)
 
     def linear(self, layer: int, inputs: Tensor) -> Tensor:
         """Apply one masked linear layer."""

@@ -8,14 +8,17 @@ from torch import Tensor, nn
 
 from flowkit_core import checks
 from flowkit_core.masks import invert_order, natural_order
-from flowkit_core.specs import AutoregressiveSpec
+from flowkit_core.specs import INVERSES, AutoregressiveSpec
 from pyro_flowkit.conditioners.made import MADE
-from pyro_flowkit.laws import Inverted, Law
+from pyro_flowkit.laws import Inverted, Law, Params
 from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.found import Solver
 from pyro_flowkit.transforms.implicit import sequential_map
 from pyro_flowkit.transforms.law_params import free_parameters, law_params
-from pyro_flowkit.transforms.sweep import sweep
-from pyro_flowkit.transforms.triangular_solve import solve_triangular_system
+from pyro_flowkit.transforms.made_solver import MADESolver
+from pyro_flowkit.transforms.network_solver import NetworkSolver
+from pyro_flowkit.transforms.solver import choose_inverse
+from pyro_flowkit.transforms.unrolled import needs_unrolling, unrolled
 
 
 class Autoregressive(Flow):
@@ -52,6 +55,7 @@ class Autoregressive(Flow):
         *,
         context_dim: int = 0,
         free: Tensor | None = None,
+        inverse: str = "auto",
         spec: AutoregressiveSpec | None = None,
     ) -> None:
         order = checks.permutation("order", order)
@@ -60,6 +64,12 @@ class Autoregressive(Flow):
         self.conditioner = checks.instance("conditioner", conditioner, nn.Module)
         self.law = checks.instance("law", law, Law)
         self.free = free_parameters(law, len(order), free)
+        self.inverse = checks.choice("inverse", inverse, INVERSES)
+        if inverse == "sweep" and not isinstance(conditioner, MADE):
+            raise ValueError(
+                'inverse: "sweep" needs a MADE, whose structure is known; got a '
+                f'{type(conditioner).__name__}, for which "fixed_point" (or "auto") works'
+            )
         natural = order == natural_order(len(order))
         for name, indices in (("_order", order), ("_inverse_order", invert_order(order))):
             buffer = None if natural else torch.tensor(indices)
@@ -92,11 +102,31 @@ class Autoregressive(Flow):
         """The sequential map and its log-determinant, in the user's order."""
         batch = v.shape[:-1]
         rows = self._ordered(v).reshape(-1, self.input_dim)
+        if needs_unrolling():
+            given = None if context is None else context.reshape(-1, self.context_dim)
+            u, log_det = unrolled(lambda u: self._jacobi_step(u, rows, given), rows)
+        else:
+            u, log_det = sequential_map(self, rows, self._others(context))
+        return self._restored(u.reshape(*batch, self.input_dim)), log_det.reshape(batch)
+
+    def _jacobi_step(self, u: Tensor, v: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Invert the laws at v with the parameters taken at u."""
+        params = law_params(self.law, self.conditioner(u, context), self.free, self.input_dim)
+        return self._parallel_law.inverse(v, params)
+
+    @torch.no_grad()
+    def solve_sequential(self, v: Tensor, context: Tensor | None) -> tuple[Tensor, str, int | None]:
+        """The sequential map, its method, and the iterations if that is a fixed point."""
+        solver = self.solver(self._others(context), v.device)
+        found = solver.solve(self._ordered(v).reshape(-1, self.input_dim))
+        iterations = found.iterations if solver.method == "fixed_point" else None
+        return self._restored(found.u.reshape(v.shape)), solver.method, iterations
+
+    def _others(self, context: Tensor | None) -> list[Tensor]:
+        """All tensors that the maps depend on besides their argument."""
         others = [] if context is None else [context.reshape(-1, self.context_dim)]
         others += [] if self.free is None else [self.free]
-        others += list(self.conditioner.parameters())
-        u, log_det = sequential_map(self, rows, others)
-        return self._restored(u.reshape(*batch, self.input_dim)), log_det.reshape(batch)
+        return others + list(self.conditioner.parameters())
 
     def _split_others(
         self, others: Sequence[Tensor]
@@ -108,26 +138,22 @@ class Autoregressive(Flow):
         names = [name for name, _ in self.conditioner.named_parameters()]
         return context, free, dict(zip(names, rest, strict=True))
 
-    def parallel(self, u: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The parallel map as a function of all it depends on (`implicit.AutoregressiveMap`)."""
+    def _params(self, u: Tensor, others: Sequence[Tensor]) -> Params:
+        """Parameters of the laws as a function of all they depend on."""
         context, free, weights = self._split_others(others)
         raw = torch.func.functional_call(self.conditioner, weights, (u, context))
-        return self._parallel_law.forward(u, law_params(self.law, raw, free, self.input_dim))
+        return law_params(self.law, raw, free, self.input_dim)
 
-    @torch.no_grad()
-    def solve(self, v: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Invert the parallel map without a graph (`implicit.AutoregressiveMap`)."""
-        context, free, weights = self._split_others(others)
-        if isinstance(self.conditioner, MADE):
-            spec = self.conditioner.spec
-            return sweep(spec, weights, self._parallel_law, free, v, context)
-        # A network of unknown structure: each of D passes settles at least one coordinate more.
-        u, log_slope = v, torch.zeros_like(v)
-        for _ in range(self.input_dim):
-            raw = torch.func.functional_call(self.conditioner, weights, (u, context))
-            params = law_params(self.law, raw, free, self.input_dim)
-            u, log_slope = self._parallel_law.inverse(v, params)
-        return u, log_slope.sum(-1)
+    def parallel(self, u: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The parallel map likewise (`implicit.AutoregressiveMap`)."""
+        return self._parallel_law.forward(u, self._params(u, others))
+
+    def solver(self, others: Sequence[Tensor], device: torch.device) -> Solver:
+        """What finds the sequential direction (`implicit.AutoregressiveMap`)."""
+        if not isinstance(self.conditioner, MADE):
+            return NetworkSolver(self._parallel_law, self._params, others)
+        method = choose_inverse(self.inverse, input_dim=self.input_dim, device=device)
+        return MADESolver(self.conditioner, self._parallel_law, method, *self._split_others(others))
 
 
 class MaskedAutoregressive(Autoregressive):
@@ -219,15 +245,9 @@ class InverseAutoregressive(Autoregressive):
         return self._sequential(x, context)
 
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
-        # J^T v = score - grad L; J is triangular in autoregressive order.
-        (v, log_slope), pull = torch.func.vjp(  # type: ignore[misc]  # typed for has_aux too
-            lambda u: self._parallel_slopes(u, context), self._ordered(z)
-        )
-        (log_det_gradient,) = pull((torch.zeros_like(v), torch.ones_like(v)))
-        no_slope = torch.zeros_like(v)
-        score_x = solve_triangular_system(
-            lambda a: pull((a, no_slope))[0],
-            torch.exp(log_slope),
-            self._ordered(score) - log_det_gradient,
-        )
-        return self._restored(score_x)
+        # J^T a = score - grad L: the reverse rule of the sequential map for g_u = score, g_l = 1.
+        u = self._ordered(z).reshape(-1, self.input_dim)
+        ones = torch.ones_like(u[:, 0])
+        solver = self.solver(self._others(context), z.device)
+        a, _ = solver.pull(u, solver.kept_at(u), self._ordered(score).reshape(u.shape), ones)
+        return self._restored(a.reshape(z.shape))

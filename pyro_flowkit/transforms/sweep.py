@@ -1,135 +1,130 @@
 """The degree-sorted sweep: invert an autoregressive map at the cost of one pass.
 
-See `flowkit_core.sweep` for the plan. Arrays are feature-major here, (features, batch): the units
-of one step are then contiguous rows.
+See `flowkit_core.sweep` for the plan and `feature_major` for the layout. Each block of steps first
+adds up what is known, by one matrix product per layer, then iterates on its own coordinates. With
+one step to a block that is the plain sweep; with one block for everything it is the plain Jacobi
+iteration.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from flowkit_core.specs import MADESpec
-from flowkit_core.sweep import SweepStep, sweep_steps
-from pyro_flowkit.activations import ACTIVATIONS
+from flowkit_core.sweep import SweepBlock, sweep_blocks
+from pyro_flowkit.activations import activate
 from pyro_flowkit.laws import Law
+from pyro_flowkit.transforms.feature_major import FeatureMajorMADE
+from pyro_flowkit.transforms.iteration import Iteration
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What the sequential direction found.
+
+    Args:
+        u: (D, batch).
+        log_slope: log du/dv of each coordinate, (D, batch).
+        raw: outputs of the network, (D, num_params, batch).
+        pres: pre-activations of its hidden layers, (units, batch) each.
+        iterations: the most that any block took.
+    """
+
+    u: Tensor
+    log_slope: Tensor
+    raw: Tensor
+    pres: tuple[Tensor, ...]
+    iterations: int
 
 
 @torch.no_grad()
 def sweep(
-    spec: MADESpec,
-    weights: Mapping[str, Tensor],
-    law: Law,
-    free: Tensor | None,
-    v: Tensor,
-    context: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Find u with ``law.forward(u_j; params(u_1 .. u_{j-1})) = v_j``, coordinate by coordinate.
-
-    Each hidden unit is evaluated once, from the prefix of units it may see; D steps together do
-    the arithmetic of one masked pass. No graph is recorded.
+    net: FeatureMajorMADE, law: Law, free: Tensor | None, v: Tensor, *, depth: int
+) -> Solution:
+    """Find u with ``law.forward(u_j; params(u_1 .. u_{j-1})) = v_j``.
 
     Args:
-        spec: the conditioner's architecture.
-        weights: its arrays by name.
+        net: the conditioner.
         law: the law that the parallel map applies.
         free: the law's free parameters (num_free, D), or None.
-        v: (batch, D), in autoregressive order.
-        context: (batch, context_dim), or None.
-
-    Returns:
-        u of shape (batch, D) and the sum of log-slopes du/dv, (batch,).
+        v: (D, batch), in autoregressive order.
+        depth: steps per block, see `flowkit_core.sweep.sweep_blocks`.
     """
-    rows = v.T.contiguous()
-    known = torch.empty_like(rows)
-    log_slopes = torch.empty_like(rows)
-    net = _Network(spec, weights, context)
-    hidden = _ResidualUnits(net, known) if spec.residual else _Units(net, known)
-    weight, bias = net.grouped_output()
-    for step in sweep_steps(spec):
-        seen = hidden.advance(step)
-        raw = torch.addmm(
-            bias[step.start : step.stop].flatten(0, 1),
-            weight[step.start : step.stop, :, : seen.shape[0]].flatten(0, 1),
-            seen,
-        ).unflatten(0, (step.stop - step.start, spec.num_params))
-        params = raw.unbind(1)
-        if free is not None:
-            params += free[:, step.start : step.stop, None].unbind(0)
-        u, log_slope = law.inverse(rows[step.start : step.stop], params)
-        known[step.start : step.stop] = u
-        log_slopes[step.start : step.stop] = log_slope
-    return known.T.contiguous(), log_slopes.sum(0)
+    state = _State(net, law, free, v)
+    iterations = max(state.solve(block) for block in sweep_blocks(net.spec, depth))
+    *pres, raw = state.outputs
+    raw = raw.unflatten(0, (net.spec.input_dim, net.spec.num_params))
+    return Solution(state.u, state.log_slope, raw, tuple(pres), iterations)
 
 
-class _Network:
-    """Weights and biases in the layout of the sweep; the context is part of the first bias."""
+class _State:
+    """Everything found so far; blocks fill it in from the top."""
 
-    def __init__(
-        self, spec: MADESpec, weights: Mapping[str, Tensor], context: Tensor | None
-    ) -> None:
-        self.spec = spec
-        self.num_layers = len(spec.masks)
-        self.weights = [weights[f"weight_{i}"] for i in range(self.num_layers)]
-        self.biases = [weights[f"bias_{i}"][:, None] for i in range(self.num_layers)]
-        self.activation = ACTIVATIONS[spec.activation]
-        if context is not None:
-            self.biases[0] = torch.addmm(self.biases[0], weights["context_weight"], context.T)
+    def __init__(self, net: FeatureMajorMADE, law: Law, free: Tensor | None, v: Tensor) -> None:
+        self.net, self.law, self.free, self.v = net, law, free, v
+        self.u = torch.empty_like(v)
+        self.log_slope = torch.empty_like(v)
+        # Of linear layer l: inputs[l] is what it multiplies, outputs[l] what it puts out.
+        self.outputs = [torch.empty_like(bias) for bias in net.biases]
+        self.inputs = [self.u, *(torch.empty_like(pre) for pre in self.outputs[:-1])]
 
-    def rows(self, layer: int, start: int, stop: int, seen: Tensor) -> Tensor:
-        """Outputs start .. stop of one linear layer, from the prefix of inputs that it sees."""
-        weight = self.weights[layer][start:stop, : seen.shape[0]]
-        return torch.addmm(self.biases[layer][start:stop], weight, seen)
-
-    def grouped_output(self) -> tuple[Tensor, Tensor]:
-        """Output weight (D, num_params, inputs) and bias (D, num_params, 1 or batch)."""
-        shape = (self.spec.num_params, self.spec.input_dim)
-        weight, bias = (
-            t.unflatten(0, shape).transpose(0, 1).contiguous()
-            for t in (self.weights[-1], self.biases[-1])
-        )
-        return weight, bias
-
-
-class _Units:
-    """Activations of plain hidden layers, grown step by step."""
-
-    def __init__(self, net: _Network, known: Tensor) -> None:
-        self.net = net
-        self.known = known
-        self.layers = [known.new_empty(w, known.shape[1]) for w in net.spec.hidden_dims]
-
-    def advance(self, step: SweepStep) -> Tensor:
-        """Evaluate the units that have become computable; return what the outputs may see."""
-        seen = self.known[: step.start]
-        for layer, (start, stop) in enumerate(step.units):
-            if stop > start:
-                raw = self.net.rows(layer, start, stop, seen)
-                self.layers[layer][start:stop] = self.net.activation(raw)
-            seen = self.layers[layer][:stop]
-        return seen
+    def solve(self, block: SweepBlock) -> int:
+        """Find the coordinates of one block; return the number of iterations."""
+        positions = slice(block.start, block.stop)
+        v = self.v[positions]
+        hidden = [_HiddenShare(self, block, layer) for layer in range(self.net.num_hidden)]
+        output = _Share(self, block, self.net.num_hidden)
+        params = output.outputs.unflatten(0, (-1, self.net.spec.num_params)).unbind(1)
+        if self.free is not None:
+            params += self.free[:, positions, None].unbind(0)
+        guess = v  # exact for the identity
+        iteration = Iteration(guess)
+        for count in range(1, block.depth + 1):  # that many are exact
+            inputs = guess
+            for share in hidden:
+                inputs = share.evaluate(inputs)
+            output.evaluate(inputs)
+            new, log_slope = self.law.inverse(v, params)
+            if count == block.depth or iteration.settled(guess, new):
+                break
+            guess = iteration.next_guess(new)
+        self.u[positions] = new
+        self.log_slope[positions] = log_slope
+        return count
 
 
-class _ResidualUnits:
-    """Activations of residual blocks: the input of every matrix product is kept."""
+class _Share:
+    """A linear layer's outputs for one block: what is known of them, and what is not yet."""
 
-    def __init__(self, net: _Network, known: Tensor) -> None:
-        self.net = net
-        self.known = known
-        width = net.spec.hidden_dims[0]
-        # Inputs of each matrix product after the first: two per block, one for the output.
-        self.inputs = [known.new_empty(width, known.shape[1]) for _ in range(net.num_layers - 1)]
+    def __init__(self, state: _State, block: SweepBlock, layer: int) -> None:
+        net = state.net
+        rows, own = net.rows(block, layer), net.rows(block, layer - 1)
+        weight = net.weights[layer][rows]
+        self.base = net.biases[layer][rows]
+        if own.start:
+            known = state.inputs[layer][: own.start]
+            self.base = torch.addmm(self.base, weight[:, : own.start], known)
+        self.weight = weight[:, own]
+        self.outputs = state.outputs[layer][rows]
 
-    def advance(self, step: SweepStep) -> Tensor:
-        """Evaluate the units that have become computable; return what the outputs may see."""
-        ((start, stop),) = step.units
-        if stop > start:
-            net, inputs = self.net, self.inputs
-            stream = net.rows(0, start, stop, self.known[: step.start])
-            for layer in range(1, net.num_layers - 1, 2):
-                inputs[layer - 1][start:stop] = net.activation(stream)
-                inner = net.rows(layer, start, stop, inputs[layer - 1][:stop])
-                inputs[layer][start:stop] = net.activation(inner)
-                stream = stream + net.rows(layer + 1, start, stop, inputs[layer][:stop])
-            inputs[-1][start:stop] = net.activation(stream)
-        return self.inputs[-1][:stop]
+    def evaluate(self, inputs: Tensor) -> Tensor:
+        """The outputs, given the block's own inputs."""
+        return torch.addmm(self.base, self.weight, inputs, out=self.outputs)
+
+
+class _HiddenShare(_Share):
+    """The same with the activation after it."""
+
+    def __init__(self, state: _State, block: SweepBlock, layer: int) -> None:
+        super().__init__(state, block, layer)
+        rows = state.net.rows(block, layer)
+        self.activation = state.net.spec.activation
+        self.skipped = state.outputs[layer - 2][rows] if state.net.skips(layer) else None
+        self.activated = state.inputs[layer + 1][rows]
+
+    def evaluate(self, inputs: Tensor) -> Tensor:
+        """The activations of the block's units, given the block's own inputs."""
+        pre = super().evaluate(inputs)
+        if self.skipped is not None:
+            pre.add_(self.skipped)
+        return activate(self.activation, pre, out=self.activated)

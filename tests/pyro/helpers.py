@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import pyro_flowkit as fk
 from pyro_flowkit.transforms import Autoregressive, Coupling
+from pyro_flowkit.transforms.made_solver import MADESolver
 
 SMALL = {"num_layers": 2, "hidden_dims": (8,)}
 
@@ -125,23 +126,21 @@ class Calls:
 
 @contextlib.contextmanager
 def network_calls(flow, monkeypatch):
-    """Count the evaluations of every conditioner in ``flow``."""
+    """Count the evaluations of every conditioner in ``flow``, a whole solve as one."""
     calls = Calls()
     hooks = [
         m.conditioner.register_forward_hook(calls.add)
         for m in flow.modules()
         if isinstance(m, Autoregressive | Coupling)
     ]
-    from pyro_flowkit.transforms import autoregressive
+    real = MADESolver.solve
 
-    real = autoregressive.sweep
-
-    def counting_sweep(*args):
+    def counting_solve(self, v):
         calls.add()
-        return real(*args)
+        return real(self, v)
 
     with monkeypatch.context() as patch:
-        patch.setattr(autoregressive, "sweep", counting_sweep)
+        patch.setattr(MADESolver, "solve", counting_solve)
         yield calls
     for hook in hooks:
         hook.remove()

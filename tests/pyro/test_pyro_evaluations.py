@@ -7,6 +7,7 @@ from pyro.infer import SVI, Trace_ELBO
 from torch.distributions import TransformedDistribution
 
 import pyro_flowkit as fk
+from pyro_flowkit.transforms.sweep import sweep
 from tests.pyro.helpers import (
     TRANSFORMS,
     large,
@@ -100,16 +101,31 @@ def standard_normal_of_pyro():
     return pyro.distributions.Normal(torch.zeros(4).double(), 1.0).to_event(1)
 
 
-@pytest.mark.parametrize("recipe", [fk.maf, fk.iaf])
-@pytest.mark.parametrize("input_dim", [8, 64])
-def test_the_sequential_direction_does_the_arithmetic_of_one_pass(recipe, input_dim):
-    flow = large(recipe(input_dim, num_layers=1, hidden_dims=(128, 128)))
-    z = points(5, input_dim)
+def passes(flow, batch):
+    """Multiplications of the sequential direction, in units of the parallel one."""
+    z = points(batch, flow.input_dim)
     with torch.no_grad():
         forward = multiplications(lambda: flow.forward_and_log_det(z))
         inverse = multiplications(lambda: flow.inverse_and_log_det(z))
-    sequential, parallel = (forward, inverse) if flow.sequential_forward else (inverse, forward)
-    assert 0 < sequential <= parallel
+    return forward / inverse if flow.sequential_forward else inverse / forward
+
+
+@pytest.mark.parametrize("input_dim", [8, 64])
+def test_single_steps_do_the_arithmetic_of_one_pass(input_dim):
+    layer = large(fk.maf(input_dim, num_layers=1, hidden_dims=(128, 128))).layers[0]
+    v = points(input_dim, 5)
+    net = layer.solver(layer._others(None), v.device).arranged(v.T)
+    with torch.no_grad():
+        one_pass = multiplications(lambda: net.evaluate(v))
+        steps = multiplications(lambda: sweep(net, layer.law, layer.free, v, depth=1))
+    # A step also multiplies its own coordinates by weights that are zero.
+    assert 0 < steps <= one_pass
+
+
+@pytest.mark.parametrize("recipe", [fk.maf, fk.iaf])
+def test_blocks_of_steps_do_the_arithmetic_of_a_few_passes(recipe):
+    flow = large(recipe(64, num_layers=1, hidden_dims=(128, 128), inverse="sweep"))
+    assert passes(flow, 1024) < 4
 
 
 def test_sampling_a_maf_of_64_coordinates_never_calls_the_whole_network():

@@ -1,0 +1,103 @@
+"""The sequential direction of a layer with a MADE, and its gradients, both by sweeps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_flowkit.conditioners.made import MADE
+from pyro_flowkit.laws import Law
+from pyro_flowkit.transforms.feature_major import FeatureMajorMADE, swap_rows
+from pyro_flowkit.transforms.found import Found
+from pyro_flowkit.transforms.linearized import linearize
+from pyro_flowkit.transforms.solver import block_depth, solve
+from pyro_flowkit.transforms.transposed_sweep import transposed_sweep
+
+
+@dataclass(frozen=True)
+class MADESolver:
+    """One layer's network, law and weights, as the sweeps want them.
+
+    Args:
+        conditioner: the network, of which only architecture and masks are used.
+        law: the law that the parallel map applies.
+        method: "sweep" or "fixed_point".
+        context: (n, context_dim), or None.
+        free: the law's free parameters (num_free, D), or None.
+        weights: the network's arrays by name.
+    """
+
+    conditioner: MADE
+    law: Law
+    method: str
+    context: Tensor | None
+    free: Tensor | None
+    weights: Mapping[str, Tensor]
+
+    @torch.no_grad()
+    def solve(self, v: Tensor) -> Found:
+        """Invert the parallel map at v, (n, D)."""
+        net = self.arranged(v)
+        found = solve(net, self.law, self.free, v.T.contiguous(), method=self.method)
+        kept = (found.raw, *found.pres)
+        return Found(found.u.T.contiguous(), found.log_slope.sum(0), kept, found.iterations)
+
+    @torch.no_grad()
+    def kept_at(self, u: Tensor) -> tuple[Tensor, ...]:
+        """What `pull` wants to see, at a u that was not solved for."""
+        raw, pres = self.arranged(u).evaluate(u.T)
+        return raw, *pres
+
+    @torch.no_grad()
+    def pull(
+        self,
+        u: Tensor,
+        kept: Sequence[Tensor],
+        g_u: Tensor,
+        g_l: Tensor,
+        wanted: Sequence[bool] = (),
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """The reverse rule of `implicit`; ``wanted``: context, free parameters, weights."""
+        net, columns = self.arranged(u), u.T.contiguous()
+        raw, *pres = kept
+        linear = linearize(net, self.law, self.free, columns, raw, pres)
+        depth = block_depth(net.spec, self.method, u.shape[0])
+        c = transposed_sweep(net, linear, g_u.T.contiguous(), g_l, depth=depth)
+        # Cotangents of what each linear layer puts out, rows in the order of its weights.
+        outputs = (*c.pres, swap_rows(c.raw, net.spec.input_dim, net.spec.num_params))
+        wants = list(wanted)
+        gradients: list[Tensor | None] = []
+        if wants and self.context is not None:
+            into_context = outputs[0].T @ self.weights["context_weight"] if wants[0] else None
+            gradients.append(into_context)
+            del wants[0]
+        if wants and self.free is not None:
+            slopes = zip(linear.by_free, linear.slope_by_free, strict=True)
+            rows = [-(by_v * c.v + by_l * g_l).sum(1) for by_v, by_l in slopes]
+            gradients.append(torch.stack(rows))
+            del wants[0]
+        if any(wants):
+            found = self._weight_gradients(net, [columns, *map(net.activation, pres)], outputs)
+            gradients += [found[name] for name in self.weights]
+        else:
+            gradients += [None] * len(wants)
+        return c.v.T.contiguous(), tuple(gradients)
+
+    def arranged(self, points: Tensor) -> FeatureMajorMADE:
+        """The network with features as rows, for that many points."""
+        net = self.conditioner
+        masks = [net.mask(layer) for layer in range(net.num_layers)]
+        return FeatureMajorMADE.of(net.spec, self.weights, masks, self.context, points)
+
+    def _weight_gradients(
+        self, net: FeatureMajorMADE, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """One product per linear layer: cotangents of its outputs times its inputs."""
+        gradients = {}
+        for layer, (output, values) in enumerate(zip(outputs, inputs, strict=True)):
+            gradients[f"weight_{layer}"] = (output @ values.T) * self.conditioner.mask(layer)
+            gradients[f"bias_{layer}"] = output.sum(1)
+        if self.context is not None:
+            gradients["context_weight"] = outputs[0] @ self.context
+        return gradients
