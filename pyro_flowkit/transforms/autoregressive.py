@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit_core import checks
-from flowkit_core.masks import invert_order, natural_order
+from flowkit_core.masks import invert_order, natural_order, reverse_order
 from flowkit_core.specs import INVERSES, AutoregressiveSpec
 from pyro_flowkit.conditioners.made import MADE
 from pyro_flowkit.laws import Inverted, Law, Params
@@ -17,6 +17,7 @@ from pyro_flowkit.transforms.implicit import sequential_map
 from pyro_flowkit.transforms.law_params import free_parameters, law_params
 from pyro_flowkit.transforms.made_solver import MADESolver
 from pyro_flowkit.transforms.network_solver import NetworkSolver
+from pyro_flowkit.transforms.permutation import permuted
 from pyro_flowkit.transforms.solver import choose_inverse
 from pyro_flowkit.transforms.unrolled import needs_unrolling, unrolled
 
@@ -71,6 +72,7 @@ class Autoregressive(Flow):
                 f'{type(conditioner).__name__}, for which "fixed_point" (or "auto") works'
             )
         natural = order == natural_order(len(order))
+        self._reverse = not natural and order == reverse_order(len(order))
         for name, indices in (("_order", order), ("_inverse_order", invert_order(order))):
             buffer = None if natural else torch.tensor(indices)
             self.register_buffer(name, buffer, persistent=False)
@@ -81,12 +83,10 @@ class Autoregressive(Flow):
         """The law whose forward map the parallel direction applies."""
 
     def _ordered(self, values: Tensor) -> Tensor:
-        return values if self._order is None else values.index_select(-1, self._order)
+        return permuted(values, self._order, reverse=self._reverse)
 
     def _restored(self, values: Tensor) -> Tensor:
-        if self._inverse_order is None:
-            return values
-        return values.index_select(-1, self._inverse_order)
+        return permuted(values, self._inverse_order, reverse=self._reverse)
 
     def _parallel_slopes(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The parallel map and the log-slope of each coordinate, in autoregressive order."""

@@ -9,6 +9,7 @@ from torch.distributions.transforms import Transform
 from flowkit_core.specs import ComposeSpec
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
+from pyro_flowkit.transforms.coupling import Coupling, couple, fits
 from pyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
 
 
@@ -86,18 +87,10 @@ class Compose(Flow):
         return (*super().dependencies(), *(t for p in conditioned for t in p.dependencies()))
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        log_det = z.new_zeros(z.shape[:-1])
-        for part in self.parts:
-            z, change = forward_part(part, z, context)
-            log_det = log_det + change
-        return z, log_det
+        return _run(self.parts, z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        log_det = x.new_zeros(x.shape[:-1])
-        for part in reversed(self.parts):
-            x, change = inverse_part(part, x, context)
-            log_det = log_det + change
-        return x, log_det
+        return _run(self.parts[::-1], x, context, forward=False)
 
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None
@@ -124,3 +117,24 @@ class Compose(Flow):
 
 # What has an input_dim of its own; other transforms adapt to the vector they are given.
 _SIZED = (Flow, ConditionedFlow)
+
+
+def _run(
+    parts: Sequence[Transform], values: Tensor, context: Tensor | None, *, forward: bool
+) -> tuple[Tensor, Tensor]:
+    """Apply parts in turn; neighbouring couplings of matching masks go together."""
+    apply = forward_part if forward else inverse_part
+    total = values.new_zeros(values.shape[:-1])
+    position = 0
+    while position < len(parts):
+        end = position + 1
+        while end < len(parts) and fits(parts[position], parts[end]):
+            end += 1
+        if end > position + 1:
+            layers = cast(Sequence[Coupling], parts[position:end])
+            values, change = couple(layers, values, context, forward=forward)
+        else:
+            values, change = apply(parts[position], values, context)
+        total = total + change
+        position = end
+    return values, total

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributions.transforms import Transform
 
 from flowkit_core import checks
 from flowkit_core.masks import invert_order
@@ -76,6 +77,7 @@ class Coupling(Flow):
             )
         context_dim = checks.int_at_least("context_dim", context_dim, 0)
         super().__init__(len(mask), context_dim=context_dim, spec=spec)
+        self.mask = mask
         self.conditioner = checks.instance("conditioner", conditioner, nn.Module)
         self.law = checks.instance("law", law, Law)
         kept = [i for i, keep in enumerate(mask) if keep]
@@ -86,31 +88,37 @@ class Coupling(Flow):
             self.register_buffer(name, torch.tensor(indices, dtype=torch.long), persistent=False)
         self.free = free_parameters(law, len(moved), free)
 
-    def _split(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The coordinates that pass through, and the others."""
         return values.index_select(-1, self._kept), values.index_select(-1, self._moved)
 
-    def _merged(self, kept: Tensor, moved: Tensor) -> Tensor:
+    def merge(self, kept: Tensor, moved: Tensor) -> Tensor:
+        """Undo `split`."""
         return torch.cat([kept, moved], -1).index_select(-1, self._back)
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Params:
         raw = self.conditioner(kept, context)
         return law_params(self.law, raw, self.free, self._num_moved)
 
+    def move(
+        self, kept: Tensor, moved: Tensor, context: Tensor | None, *, forward: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The new coordinates of the moved part, and the log-determinant."""
+        apply = self.law.forward if forward else self.law.inverse
+        moved, log_slope = apply(moved, self._params(kept, context))
+        return moved, log_slope.sum(-1)
+
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept, moved = self._split(z)
-        moved, log_slope = self.law.forward(moved, self._params(kept, context))
-        return self._merged(kept, moved), log_slope.sum(-1)
+        return couple([self], z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept, moved = self._split(x)
-        moved, log_slope = self.law.inverse(moved, self._params(kept, context))
-        return self._merged(kept, moved), log_slope.sum(-1)
+        return couple([self], x, context, forward=False)
 
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
         # With J = [[1, 0], [C, diag(slope)]]: first solve for the moved coordinates, then one
         # pullback through the network gives the rest.
-        kept, moved = self._split(z)
-        score_kept, score_moved = self._split(score)
+        kept, moved = self.split(z)
+        score_kept, score_moved = self.split(score)
 
         def coupled(kept: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
             return self.law.forward(moved, self._params(kept, context))
@@ -122,4 +130,35 @@ class Coupling(Flow):
         _, slope_gradient = pull((torch.zeros_like(new), ones))
         score_moved = (score_moved - slope_gradient) * torch.exp(-log_slope)
         kept_gradient, _ = pull((score_moved, ones))
-        return self._merged(score_kept - kept_gradient, score_moved)
+        return self.merge(score_kept - kept_gradient, score_moved)
+
+
+def couple(
+    layers: Sequence[Coupling], values: Tensor, context: Tensor | None, *, forward: bool
+) -> tuple[Tensor, Tensor]:
+    """Apply couplings one after the other, the two halves kept apart until the last.
+
+    Args:
+        layers: in the order of application; each `fits` the first.
+        values: (..., D).
+        context: (..., context_dim), or None.
+        forward: base to data, or data to base.
+    """
+    first = layers[0]
+    halves = dict(zip((True, False), first.split(values), strict=True))
+    total = values.new_zeros(values.shape[:-1])
+    for layer in layers:
+        kept = layer.mask == first.mask
+        given = context if layer.context_dim else None
+        halves[not kept], log_det = layer.move(
+            halves[kept], halves[not kept], given, forward=forward
+        )
+        total = total + log_det
+    return first.merge(halves[True], halves[False]), total
+
+
+def fits(first: Transform, other: Transform) -> bool:
+    """Whether both are couplings of one mask, or of two that exchange the roles of the halves."""
+    if type(first) is not Coupling or type(other) is not Coupling:
+        return False
+    return other.mask in (first.mask, tuple(not keep for keep in first.mask))

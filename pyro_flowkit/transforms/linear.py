@@ -59,5 +59,9 @@ class Linear(Flow):
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._solve(x - self.shift), -self._log_det(x)
 
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return ``log |det W|``, the same everywhere: neither direction is evaluated."""
+        return self._log_det(self._checked("x", x, None)[0])
+
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
         return self._solve_transposed(score)

@@ -1,9 +1,11 @@
 """LU-linear layer."""
 
+import torch
 from torch import Tensor
 
+from pyro_flowkit.transforms.checks import tracing
 from pyro_flowkit.transforms.linear import Linear
-from pyro_flowkit.transforms.matrices import apply, solve, unit_lower, upper_with_diagonal
+from pyro_flowkit.transforms.matrices import apply, solve
 
 
 class LULinear(Linear):
@@ -13,9 +15,9 @@ class LULinear(Linear):
 
     Shapes: z and x (..., D), log-determinants (...).
 
-    Cost: D^2 per point in either direction, plus D^3 per call forward, where the two factors are
-    multiplied once for all points; the inverse solves two triangular systems and never forms W^-1.
-    Both directions are exact.
+    Cost: two products of D^2 per point forward (one, and D^3 for all points together, if there are
+    more points than coordinates); the inverse solves two triangular systems of D^2 per point and
+    never forms W^-1. Both directions are exact; the log-determinant costs D.
 
     Args:
         spec: ``LULinearSpec(input_dim)``.
@@ -37,21 +39,28 @@ class LULinear(Linear):
     upper: Tensor
     log_diagonal: Tensor
 
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        return unit_lower(self.lower), upper_with_diagonal(self.upper, self.log_diagonal)
-
     def _log_diagonal(self) -> Tensor:
         return self.log_diagonal
 
     def _multiply(self, z: Tensor) -> Tensor:
-        lower, upper = self._factors()
-        return apply(lower @ upper, z)
+        # Strict triangles and diagonals apart: that spares the matrices that would join them.
+        strict_lower, strict_upper = torch.tril(self.lower, -1), torch.triu(self.upper, 1)
+        if tracing() or z.numel() > self.input_dim**2:
+            # More points than coordinates: one product of the factors, then one for each point.
+            upper = torch.diagonal_scatter(strict_upper, self.log_diagonal.exp())
+            return apply(upper + strict_lower @ upper, z)
+        y = z * self.log_diagonal.exp() + apply(strict_upper, z)
+        return y + apply(strict_lower, y)
 
     def _solve(self, x: Tensor) -> Tensor:
-        lower, upper = self._factors()
-        return solve(upper, solve(lower, x, is_lower=True), is_lower=False)
+        return self._solve_upper(self._solve_lower(x, transpose=False), transpose=False)
 
     def _solve_transposed(self, score: Tensor) -> Tensor:
-        lower, upper = self._factors()
-        score = solve(upper, score, is_lower=False, transpose=True)
-        return solve(lower, score, is_lower=True, transpose=True)
+        return self._solve_lower(self._solve_upper(score, transpose=True), transpose=True)
+
+    def _solve_lower(self, rows: Tensor, *, transpose: bool) -> Tensor:
+        return solve(self.lower, rows, is_lower=True, transpose=transpose, unit_diagonal=True)
+
+    def _solve_upper(self, rows: Tensor, *, transpose: bool) -> Tensor:
+        upper = torch.diagonal_scatter(self.upper, self.log_diagonal.exp())
+        return solve(upper, rows, is_lower=False, transpose=transpose)

@@ -24,16 +24,24 @@ def apply(matrix: Tensor, rows: Tensor) -> Tensor:
     return rows @ matrix.T
 
 
-def solve(matrix: Tensor, rows: Tensor, *, is_lower: bool, transpose: bool = False) -> Tensor:
+def solve(
+    matrix: Tensor,
+    rows: Tensor,
+    *,
+    is_lower: bool,
+    transpose: bool = False,
+    unit_diagonal: bool = False,
+) -> Tensor:
     """``matrix^-1 @ row`` for each row of (..., D), or with the transposed matrix.
 
     Cost: D^2 per row, by one triangular solve with many right-hand sides.
 
     Args:
-        matrix: triangular, (D, D).
+        matrix: (D, D); only one of its triangles is read.
         rows: (..., D).
-        is_lower: which triangle of the matrix is used.
+        is_lower: which triangle that is.
         transpose: solve with the transposed matrix instead.
+        unit_diagonal: take the diagonal to be ones, without reading it.
 
     Example:
         >>> lower = torch.tensor([[2.0, 0.0], [2.0, 1.0]])
@@ -43,5 +51,7 @@ def solve(matrix: Tensor, rows: Tensor, *, is_lower: bool, transpose: bool = Fal
     flat = rows.reshape(-1, rows.shape[-1])
     # Rows times a matrix: x A^T = b is A x^T = b^T.
     right = matrix if transpose else matrix.T
-    solved = torch.linalg.solve_triangular(right, flat, upper=is_lower != transpose, left=False)
+    solved = torch.linalg.solve_triangular(
+        right, flat, upper=is_lower != transpose, left=False, unitriangular=unit_diagonal
+    )
     return solved.reshape(rows.shape)

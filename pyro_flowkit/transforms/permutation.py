@@ -44,3 +44,16 @@ class Permutation(Flow):
 
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
         return score.index_select(-1, self._order)
+
+
+def permuted(values: Tensor, order: Tensor | None, *, reverse: bool) -> Tensor:
+    """Entries of (..., D) in another order.
+
+    Args:
+        values: (..., D).
+        order: indices (D,), or None for the order they are in.
+        reverse: whether ``order`` runs backwards; a flip is much cheaper to differentiate.
+    """
+    if order is None:
+        return values
+    return values.flip(-1) if reverse else values.index_select(-1, order)
