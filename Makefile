@@ -10,15 +10,19 @@ else
 VENV := .venv-$(notdir $(PYTHON))
 endif
 VENV_OLDEST := $(VENV)-oldest
+VENV_BENCH := $(VENV)-bench
 # More for pytest: `make test PYTEST_ARGS="-k planar -x"`.
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
+# Some of the benchmarks: `make bench SECTIONS="sampling scoring"`; all of them without.
+SECTIONS ?=
 
 INSTALL = -m pip install --disable-pip-version-check --quiet
 EXTRAS := all,tutorials,dev
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 STAMP_OLDEST := $(VENV_OLDEST)/.installed
+STAMP_BENCH := $(VENV_BENCH)/.installed
 TYPED := flowkit_core pyro_flowkit numpyro_flowkit
 
 # Workers share the cores, so each computes on one thread. Compiled JAX programs, however small, are kept
@@ -30,7 +34,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format python-found
+.PHONY: help demo test test-oldest bench bench-quick lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +47,12 @@ test: $(STAMP)  ## run the tests and the examples in docstrings
 
 test-oldest: $(STAMP_OLDEST)  ## run `make test` on the lowest versions allowed
 	$(TEST_ENV) $(VENV_OLDEST)/bin/python $(PYTEST)
+
+bench: $(STAMP_BENCH)  ## measure beside the peers (some 40 minutes) into benchmarks/RESULTS.md
+	$(VENV_BENCH)/bin/python -m benchmarks $(SECTIONS)
+
+bench-quick: $(STAMP_BENCH)  ## a first look in under 5 minutes, into .cache/bench-quick/
+	$(VENV_BENCH)/bin/python -m benchmarks --quick $(SECTIONS)
 
 lint: $(STAMP)  ## check style, formatting and types
 	$(RUN) -m ruff check .
@@ -64,6 +74,13 @@ $(STAMP_OLDEST): pyproject.toml constraints-oldest.txt | python-found
 	@echo "Installing into $(VENV_OLDEST); this takes a few minutes, once."
 	$(PYTHON) -m venv $(VENV_OLDEST)
 	$(VENV_OLDEST)/bin/python $(INSTALL) -c constraints-oldest.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+# The peers stay out of the environment that the tests run in: importing some of them changes torch.
+$(STAMP_BENCH): pyproject.toml constraints.txt | python-found
+	@echo "Installing into $(VENV_BENCH); this takes a few minutes, once."
+	$(PYTHON) -m venv $(VENV_BENCH)
+	$(VENV_BENCH)/bin/python $(INSTALL) -c constraints.txt -e ".[bench]"
 	@touch $@
 
 python-found:

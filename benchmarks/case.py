@@ -1,0 +1,42 @@
+"""What is measured: one flow, and the operations on it."""
+
+from dataclasses import asdict, dataclass
+
+# Scoring maps data to base, sampling base to data. The LU-linear layer multiplies when it samples
+# and solves when it scores. "_grad": the backward pass too, to the input and to every weight.
+OPERATIONS = ("score", "score_grad", "sample", "sample_grad", "log_det")
+OPERATION_TITLES = {
+    "score": "scoring",
+    "score_grad": "scoring with gradient",
+    "sample": "sampling",
+    "sample_grad": "sampling with gradient",
+    "log_det": "log-determinant",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One flow with random weights, or with those of a file.
+
+    Args:
+        family: "maf", "realnvp" or "lu".
+        dim: number of coordinates D.
+        hidden: width of both hidden layers.
+        layers: number of layers.
+        batch: points per call.
+        inverse: our recipes' argument of that name; None leaves its default.
+        weights: file of named arrays that replace the random weights; ours only.
+        device: "cpu" or "cuda".
+    """
+
+    family: str
+    dim: int
+    hidden: int = 128
+    layers: int = 5
+    batch: int = 256
+    inverse: str | None = None
+    weights: str | None = None
+    device: str = "cpu"
+
+    def to_dict(self):
+        return asdict(self)

@@ -1,0 +1,25 @@
+"""Sections: one module each, with ``TITLE``, ``ABOUT``, ``measure(settings)``, ``render(cells)``.
+
+``measure`` returns cells, plain dicts of what was measured; ``render`` makes lines of markdown of
+them; ``pictures(cells)``, where there is one, makes figures by file name.
+"""
+
+import importlib
+
+SECTIONS = (
+    "noise",
+    "sampling",
+    "sampling_gradient",
+    "memory",
+    "scoring",
+    "realnvp",
+    "linear",
+    "compile",
+    "growth",
+    "fixed_point",
+)
+
+
+def section(name):
+    """The module of a section."""
+    return importlib.import_module(f"benchmarks.sections.{name}")
