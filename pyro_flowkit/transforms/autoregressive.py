@@ -9,17 +9,18 @@ from torch import Tensor, nn
 from flowkit_core import checks
 from flowkit_core.masks import invert_order, natural_order, reverse_order
 from flowkit_core.specs import INVERSES, AutoregressiveSpec
-from pyro_flowkit.conditioners.made import MADE
+from pyro_flowkit.conditioners import MADE, Conditioner
 from pyro_flowkit.laws import Inverted, Law, Params
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.found import Solver
 from pyro_flowkit.transforms.implicit import sequential_map
 from pyro_flowkit.transforms.law_params import free_parameters, law_params
 from pyro_flowkit.transforms.made_solver import MADESolver
+from pyro_flowkit.transforms.modes import needs_unrolling, nothing_recorded
 from pyro_flowkit.transforms.network_solver import NetworkSolver
 from pyro_flowkit.transforms.permutation import permuted
 from pyro_flowkit.transforms.solver import choose_inverse
-from pyro_flowkit.transforms.unrolled import needs_unrolling, unrolled
+from pyro_flowkit.transforms.unrolled import unrolled
 
 
 class Autoregressive(Flow):
@@ -105,6 +106,9 @@ class Autoregressive(Flow):
         if needs_unrolling():
             given = None if context is None else context.reshape(-1, self.context_dim)
             u, log_det = unrolled(lambda u: self._jacobi_step(u, rows, given), rows)
+        elif nothing_recorded():
+            found = self.solver(self._others(context), rows.device).solve(rows)
+            u, log_det = found.u, found.log_det
         else:
             u, log_det = sequential_map(self, rows, self._others(context))
         return self._restored(u.reshape(*batch, self.input_dim)), log_det.reshape(batch)
@@ -126,7 +130,11 @@ class Autoregressive(Flow):
         """All tensors that the maps depend on besides their argument."""
         others = [] if context is None else [context.reshape(-1, self.context_dim)]
         others += [] if self.free is None else [self.free]
-        return others + list(self.conditioner.parameters())
+        return others + list(self._weights().values())
+
+    def _weights(self) -> dict[str, Tensor]:
+        net = self.conditioner
+        return net.named_arrays() if isinstance(net, Conditioner) else dict(net.named_parameters())
 
     def _split_others(
         self, others: Sequence[Tensor]
@@ -135,8 +143,7 @@ class Autoregressive(Flow):
         rest = list(others)
         context = rest.pop(0) if self.context_dim else None
         free = rest.pop(0) if self.free is not None else None
-        names = [name for name, _ in self.conditioner.named_parameters()]
-        return context, free, dict(zip(names, rest, strict=True))
+        return context, free, dict(zip(self._weights(), rest, strict=True))
 
     def _params(self, u: Tensor, others: Sequence[Tensor]) -> Params:
         """Parameters of the laws as a function of all they depend on."""

@@ -1,39 +1,15 @@
-"""The sequential direction by plain operations, where torch keeps our own rule out.
-
-That is under `torch.jit.trace`, which would record the iterations that one batch happened to need,
-and under nested forward mode.
-"""
+"""The sequential direction by plain operations, where torch keeps our own rule out."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from pyro_flowkit.transforms.checks import tracing
-
-
-def needs_unrolling() -> bool:
-    """Whether a trace or a nested forward-mode derivative is under way."""
-    return tracing() or _nested_forward_mode()
-
-
-def _nested_forward_mode() -> bool:
-    """Whether two or more forward-mode derivatives are under way, as in ``jacfwd(jacfwd(f))``.
-
-    torch switches forward mode off inside the ``jvp`` of an autograd function, so the outer
-    derivative of such a function's tangent comes out as zero, without an error.
-    """
-    stack = torch._C._functorch.get_interpreter_stack()
-    if stack is None:
-        return False
-    forward = torch._C._functorch.TransformType.Jvp
-    return sum(level.key() == forward for level in stack) > 1
-
 
 def unrolled(step: Callable[[Tensor], tuple[Tensor, Tensor]], v: Tensor) -> tuple[Tensor, Tensor]:
-    """D steps, which are exact, each seen by whatever differentiates; returns u and -L.
+    """D steps, which are exact, each seen by whatever differentiates or traces; returns u and -L.
 
-    Cost: D passes of the network.
+    Cost: D passes of the network. See `modes.needs_unrolling` for when that is the price.
 
     Args:
         step: one Jacobi step, ``u -> p_u^-1(v)`` and its log-slopes, all (n, D).
