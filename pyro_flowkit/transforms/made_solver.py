@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pyro_flowkit.conditioners.made import MADE
 from pyro_flowkit.laws import Law
+from pyro_flowkit.native.compiled import CompiledSweep, compiled_sweep
 from pyro_flowkit.transforms.feature_major import FeatureMajorMADE, swap_rows
 from pyro_flowkit.transforms.found import Found
 from pyro_flowkit.transforms.linearized import linearize
@@ -37,11 +38,14 @@ class MADESolver:
 
     @torch.no_grad()
     def solve(self, v: Tensor) -> Found:
-        """Invert the parallel map at v, (n, D)."""
+        """Invert the parallel map at v, (n, D); compiled where that can be."""
+        compiled = self._compiled(v)
+        if compiled is not None:
+            return compiled.solve(v)
         net = self.arranged(v)
-        found = solve(net, self.law, self.free, v.T.contiguous(), method=self.method)
-        kept = (found.raw, *found.pres)
-        return Found(found.u.T.contiguous(), found.log_slope.sum(0), kept, found.iterations)
+        solution = solve(net, self.law, self.free, v.T.contiguous(), method=self.method)
+        u, log_det = solution.u.T.contiguous(), solution.log_slope.sum(0)
+        return Found(u, log_det, (solution.raw, *solution.pres), solution.iterations)
 
     @torch.no_grad()
     def kept_at(self, u: Tensor) -> tuple[Tensor, ...]:
@@ -59,13 +63,12 @@ class MADESolver:
         wanted: Sequence[bool] = (),
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The reverse rule of `implicit`; ``wanted``: context, free parameters, weights."""
-        net, columns = self.arranged(u), u.T.contiguous()
-        raw, *pres = kept
-        linear = linearize(net, self.law, self.free, columns, raw, pres)
-        depth = block_depth(net.spec, self.method, u.shape[0])
-        c = transposed_sweep(net, linear, g_u.T.contiguous(), g_l, depth=depth)
-        # Cotangents of what each linear layer puts out, rows in the order of its weights.
-        outputs = (*c.pres, swap_rows(c.raw, net.spec.input_dim, net.spec.num_params))
+        compiled = self._compiled(u)
+        if compiled is None:
+            a, outputs, c_free = self._pulled(u, kept, g_u, g_l)
+        else:
+            a, outputs, c_scale = compiled.pull(u, kept, g_u, g_l)
+            c_free = [] if c_scale is None else [c_scale]
         wants = list(wanted)
         gradients: list[Tensor | None] = []
         if wants and self.context is not None:
@@ -73,16 +76,35 @@ class MADESolver:
             gradients.append(into_context)
             del wants[0]
         if wants and self.free is not None:
-            slopes = zip(linear.by_free, linear.slope_by_free, strict=True)
-            rows = [-(by_v * c.v + by_l * g_l).sum(1) for by_v, by_l in slopes]
-            gradients.append(torch.stack(rows))
+            gradients.append(torch.stack([c.sum(1) for c in c_free]))
             del wants[0]
         if any(wants):
-            found = self._weight_gradients(net, [columns, *map(net.activation, pres)], outputs)
+            found = self._weight_gradients(u, kept[1:], outputs)
             gradients += [found[name] for name in self.weights]
         else:
             gradients += [None] * len(wants)
-        return c.v.T.contiguous(), tuple(gradients)
+        return a, tuple(gradients)
+
+    def _pulled(
+        self, u: Tensor, kept: Sequence[Tensor], g_u: Tensor, g_l: Tensor
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Cotangents of v, of what each linear layer puts out, and of the free parameters."""
+        net, columns = self.arranged(u), u.T.contiguous()
+        raw, *pres = kept
+        linear = linearize(net, self.law, self.free, columns, raw, pres)
+        depth = block_depth(net.spec, self.method, u.shape[0])
+        c = transposed_sweep(net, linear, g_u.T.contiguous(), g_l, depth=depth)
+        # Rows in the order of the weights.
+        outputs = [*c.pres, swap_rows(c.raw, net.spec.input_dim, net.spec.num_params)]
+        slopes = zip(linear.by_free, linear.slope_by_free, strict=True)
+        c_free = [-(by_v * c.v + by_l * g_l) for by_v, by_l in slopes]
+        return c.v.T.contiguous(), outputs, c_free
+
+    def _compiled(self, like: Tensor) -> CompiledSweep | None:
+        if self.method != "sweep":
+            return None
+        spec = self.conditioner.spec
+        return compiled_sweep(spec, self.law, self.weights, self.context, self.free, like)
 
     def arranged(self, points: Tensor) -> FeatureMajorMADE:
         """The network with features as rows, for that many points."""
@@ -91,12 +113,13 @@ class MADESolver:
         return FeatureMajorMADE.of(net.spec, self.weights, masks, self.context, points)
 
     def _weight_gradients(
-        self, net: FeatureMajorMADE, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+        self, u: Tensor, pres: Sequence[Tensor], outputs: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         """One product per linear layer: cotangents of its outputs times its inputs."""
         gradients = {}
+        inputs = [u, *(self.conditioner.activation(pre).T for pre in pres)]
         for layer, (output, values) in enumerate(zip(outputs, inputs, strict=True)):
-            gradients[f"weight_{layer}"] = (output @ values.T) * self.conditioner.mask(layer)
+            gradients[f"weight_{layer}"] = (output @ values).mul_(self.conditioner.mask(layer))
             gradients[f"bias_{layer}"] = output.sum(1)
         if self.context is not None:
             gradients["context_weight"] = outputs[0] @ self.context
