@@ -5,7 +5,12 @@ import torch
 
 import pyro_flowkit as fk
 from pyro_flowkit.laws import Additive, Affine
-from pyro_flowkit.transforms import InverseAutoregressive, MaskedAutoregressive
+from pyro_flowkit.transforms import (
+    InverseAutoregressive,
+    MaskedAutoregressive,
+    made_solver,
+    solver,
+)
 from tests.pyro.helpers import OwnMaskedNet, assert_same_gradients, gradients, large, points
 from tests.pyro.laws import ArcSinh
 from tests.pyro.reference import loop, sequential
@@ -62,6 +67,19 @@ def check(flow, v, context, order=None):
 @every_inverse
 def test_values_and_gradients_are_those_of_the_loop(recipe, case, context_dim, inverse):
     check(*make(recipe, case, context_dim, inverse))
+
+
+@every_case
+@both
+@with_context
+@pytest.mark.parametrize("depth", [1, 2])
+def test_so_are_those_of_sweeps_that_are_not_compiled(
+    recipe, case, context_dim, depth, monkeypatch
+):
+    monkeypatch.setenv("FLOWKIT_COMPILER", "none")
+    for module in (solver, made_solver):
+        monkeypatch.setattr(module, "block_depth", lambda spec, method, batch: depth)
+    check(*make(recipe, case, context_dim, "sweep"))
 
 
 LAWS = {"additive": Additive(), "affine": Affine(bound=1.5), "own": ArcSinh()}
