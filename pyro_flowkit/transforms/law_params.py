@@ -22,7 +22,7 @@ def law_params(law: Law, raw: Tensor, free: Tensor | None, num_coordinates: int)
             f"conditioner: expected {law.num_conditioned} * {num_coordinates} = {expected} "
             f"outputs, got {raw.shape[-1]}"
         )
-    conditioned = raw.unflatten(-1, (law.num_conditioned, num_coordinates)).unbind(-2)
+    conditioned = raw.split(num_coordinates, -1)
     return conditioned if free is None else (*conditioned, *free.unbind(0))
 
 

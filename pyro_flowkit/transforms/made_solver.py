@@ -12,7 +12,8 @@ from pyro_flowkit.native.compiled import CompiledSweep, compiled_sweep
 from pyro_flowkit.transforms.feature_major import FeatureMajorMADE, swap_rows
 from pyro_flowkit.transforms.found import Found
 from pyro_flowkit.transforms.linearized import linearize
-from pyro_flowkit.transforms.solver import block_depth, solve
+from pyro_flowkit.transforms.solver import block_depth
+from pyro_flowkit.transforms.sweep import sweep
 from pyro_flowkit.transforms.transposed_sweep import transposed_sweep
 
 
@@ -42,8 +43,9 @@ class MADESolver:
         compiled = self._compiled(v)
         if compiled is not None:
             return compiled.solve(v)
-        net = self.arranged(v)
-        solution = solve(net, self.law, self.free, v.T.contiguous(), method=self.method)
+        net, columns = self.arranged(v), v.T.contiguous()
+        depth = block_depth(net.spec, self.method, v.shape[0])
+        solution = sweep(net, self.law, self.free, columns, depth=depth)
         u, log_det = solution.u.T.contiguous(), solution.log_slope.sum(0)
         return Found(u, log_det, (solution.raw, *solution.pres), solution.iterations)
 

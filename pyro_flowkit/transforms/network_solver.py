@@ -1,5 +1,6 @@
 """The sequential direction of a layer with a network of the user's own: passes and autograd."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,6 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from flowkit_core.numerics import round_trip_tolerance
+from flowkit_core.reports import ConvergenceWarning
 from pyro_flowkit.laws import Law, Params
 from pyro_flowkit.transforms.found import Found
 from pyro_flowkit.transforms.iteration import Iteration
@@ -38,11 +41,18 @@ class NetworkSolver:
         References:
             Song et al., "Accelerating Feedforward Computation via Parallel Nonlinear Equation
             Solving", 2021, section 3.
+
+        Warns:
+            ConvergenceWarning: if the iteration ends while it still moves points.
         """
         u, iteration = v, Iteration(v.T)
-        for count in range(1, v.shape[1] + 1):
+        # One more than are exact: if the last still moves a point, something is wrong.
+        for count in range(1, v.shape[1] + 2):
             new, log_slope = self.law.inverse(v, self.params(u, self.others))
-            if count == v.shape[1] or iteration.settled(u.T, new.T):
+            if iteration.settled(u.T, new.T):
+                break
+            if count > v.shape[1]:
+                _warn_if_moving(u, new)
                 break
             u = iteration.next_guess(new.T).T
         return Found(new, log_slope.sum(-1), (), count)
@@ -81,3 +91,18 @@ def _gradient(
     if not (inputs and output.requires_grad):
         return tuple(torch.zeros_like(t) for t in inputs)
     return torch.autograd.grad(output, inputs, cotangent, retain_graph=True, materialize_grads=True)
+
+
+def _warn_if_moving(u: Tensor, new: Tensor) -> None:
+    """Warn if the step from u to ``new``, (n, D), moves a finite point by more than rounding."""
+    moved = (new - u).abs().amax(1)
+    tolerance = round_trip_tolerance(torch.finfo(u.dtype).eps)
+    count = int((moved > tolerance * (1 + u.abs().amax(1))).sum())
+    if count:
+        warnings.warn(
+            f"fixed point: {count} of {u.shape[0]} points still move, by up to "
+            f"{float(moved.nan_to_num().max()):.1e}, after {u.shape[1]} iterations, which are "
+            "exact for an autoregressive network; is the conditioner one, in the order given?",
+            ConvergenceWarning,
+            stacklevel=2,
+        )

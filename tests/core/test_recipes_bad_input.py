@@ -63,3 +63,11 @@ def test_orders_that_do_not_fit_are_refused():
 def test_an_unknown_law_is_refused_with_the_known_ones(recipe):
     with pytest.raises(ValueError, match=r"law: expected one of .*'affine'.*, got 'cubic'"):
         recipe(3, law="cubic")
+
+
+@pytest.mark.parametrize("recipe", [r.maf, r.iaf], ids=["maf", "iaf"])
+@pytest.mark.parametrize("inverse", ["newton", None, True])
+def test_an_unknown_way_to_invert_is_refused(recipe, inverse):
+    expected = f"inverse: .*'auto', 'sweep', 'fixed_point', got {inverse!r}"
+    with pytest.raises(ValueError, match=expected):
+        recipe(3, inverse=inverse)
