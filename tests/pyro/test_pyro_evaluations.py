@@ -38,7 +38,8 @@ def test_scoring_a_draw_costs_no_further_call(name, draw, monkeypatch):
 
 
 @every_transform
-def test_scoring_a_draw_costs_no_further_product_under_upstreams_distribution(name):
+def test_scoring_a_draw_costs_no_further_product_under_upstreams_distribution(name, monkeypatch):
+    monkeypatch.setenv("FLOWKIT_COMPILER", "none")  # what is compiled goes uncounted
     _, transform = TRANSFORMS[name]()
     density = TransformedDistribution(standard_normal(4), [transform])
     z = points(5, 4)
@@ -123,9 +124,10 @@ def test_single_steps_do_the_arithmetic_of_one_pass(input_dim):
 
 
 @pytest.mark.parametrize("recipe", [fk.maf, fk.iaf])
-def test_blocks_of_steps_do_the_arithmetic_of_a_few_passes(recipe):
+def test_blocks_of_steps_do_the_arithmetic_of_a_few_passes(recipe, monkeypatch):
+    monkeypatch.setenv("FLOWKIT_COMPILER", "none")
     flow = large(recipe(64, num_layers=1, hidden_dims=(128, 128), inverse="sweep"))
-    assert passes(flow, 1024) < 4
+    assert 0.5 < passes(flow, 1024) < 4
 
 
 def test_sampling_a_maf_of_64_coordinates_never_calls_the_whole_network():
