@@ -50,3 +50,20 @@ def round_trip_tolerance(eps: float) -> float:
 # An iteration stops once its update is this many rounding errors below the solution: further steps
 # move the result by no more than the rounding of the network itself.
 STOP_ROUNDING_ERRORS = 4.0
+
+
+def spline_soft_bound(num_layers: int) -> float:
+    r"""Half-width c of the soft bound on a spline's raw widths, heights and slopes.
+
+    Three quarters of `log_scale_bound`, because log-slopes of a spline range over more than +-c:
+    they fall to -6.6 c in a low, wide bin between steep knots (8 bins). In float32 a round trip of
+    three coupling layers of wild weights then errs by 8e-4 of the size of the values (the worst
+    point of six, ninth decile of 40 draws), with c = 2 by 0.07. Smaller bounds cost likelihood: on
+    two peaks 30 standard deviations apart one layer stays 0.03 nats below the truth with 2, 0.04
+    with 1.5 and 0.10 with 1.
+
+    Example:
+        >>> [spline_soft_bound(k) for k in (1, 8, 32)]
+        [1.5, 1.5, 0.375]
+    """
+    return 0.75 * log_scale_bound(num_layers)

@@ -15,6 +15,7 @@ from flowkit_core.specs import (
     DiagonalAffineSpec,
     FlowSpec,
     MLPSpec,
+    SplineLaw,
 )
 
 
@@ -43,12 +44,16 @@ CASES: dict[str, FlowSpec] = {
     "maf_additive": r.maf(5, num_layers=2, hidden_dims=(8,), law="additive", activation="elu"),
     "maf_context": r.maf(4, num_layers=2, hidden_dims=(9, 8), context_dim=3, activation="silu"),
     "maf_context_one_dim": r.maf(1, num_layers=2, hidden_dims=(6,), context_dim=2),
+    "maf_spline": r.maf(4, num_layers=2, hidden_dims=(12, 9), law="spline"),
+    "maf_spline_one_dim": r.maf(1, num_layers=2, hidden_dims=(6,), law="spline"),
     "iaf": r.iaf(5, num_layers=3, hidden_dims=(16, 12)),
     "iaf_one_dim": r.iaf(1, num_layers=2, hidden_dims=(6,)),
     "iaf_residual": r.iaf(5, num_layers=2, hidden_dims=(7,), residual=True, activation="gelu"),
     "iaf_context": r.iaf(3, num_layers=2, hidden_dims=(9,), residual=True, context_dim=2),
     "iaf_linear_context": r.iaf(3, num_layers=2, hidden_dims=(), context_dim=2),
     "iaf_narrow_random": r.iaf(6, num_layers=2, hidden_dims=(4,), mixing="random", seed=5),
+    "iaf_spline": r.iaf(4, num_layers=2, hidden_dims=(8, 8), residual=True, law="spline"),
+    "iaf_spline_context": r.iaf(3, num_layers=1, hidden_dims=(7,), context_dim=2, law="spline"),
     "realnvp": r.realnvp(5, num_layers=3, hidden_dims=(12,)),
     "realnvp_half_random": r.realnvp(
         6, num_layers=4, hidden_dims=(10,), mask="half", mixing="random", activation="leaky_relu"
@@ -57,11 +62,14 @@ CASES: dict[str, FlowSpec] = {
     "realnvp_one_dim": r.realnvp(1, num_layers=2, hidden_dims=(6,)),
     "realnvp_context": r.realnvp(5, num_layers=2, hidden_dims=(10,), context_dim=2),
     "realnvp_context_one_dim": r.realnvp(1, num_layers=2, hidden_dims=(6,), context_dim=2),
+    "realnvp_spline": r.realnvp(4, num_layers=3, hidden_dims=(9,), law="spline"),
+    "realnvp_spline_one_dim": r.realnvp(1, num_layers=1, hidden_dims=(6,), law="spline"),
     "nice": r.nice(4, num_layers=4, hidden_dims=(8,), mixing="reverse"),
     "coupling_one_passes": coupling([0, 0, 1, 0, 0]),
     "coupling_all_false": coupling([0, 0, 0]),
     "coupling_additive": coupling([1, 1, 0, 1], law=AdditiveLaw()),
     "coupling_linear": coupling([0, 1, 1, 0], hidden=()),
+    "coupling_spline": coupling([0, 1, 0, 0], context_dim=2, law=SplineLaw(num_bins=3, bound=2.5)),
     "lu_linear": r.lu_linear(6),
     "lu_linear_one_dim": r.lu_linear(1),
     "qr_linear": r.qr_linear(6),

@@ -48,7 +48,9 @@ def maf(
         mixing: what changes between layers. "none"; "reverse": every second layer runs through the
             coordinates backwards; "random": an order of its own for each layer, drawn from
             ``seed``; "lu": a trainable LU-linear layer between neighbours.
-        law: "affine" (location and scale) or "additive" (volume preserving).
+        law: "affine" (location and scale), "additive" (volume preserving) or "spline" (monotone
+            rational-quadratic splines of 8 bins, for densities of several modes or sharp edges;
+            they bend within +-4 of a layer's input, so standardise the data).
         inverse: how ``flow(z)`` is found. "sweep": coordinate by coordinate; "fixed_point":
             parallel passes until nothing changes, exact after D of them, for accelerators;
             "auto": whichever is expected to be faster on the device at hand.
@@ -59,7 +61,7 @@ def maf(
 
     References:
         Papamakarios, Pavlakou, Murray, "Masked Autoregressive Flow for Density Estimation", 2017,
-        section 3; Germain et al., "MADE", 2015.
+        section 3; Germain et al., "MADE", 2015; Durkan et al., "Neural Spline Flows", 2019.
 
     Example:
         >>> spec = maf(3, num_layers=2, hidden_dims=(16,))
@@ -103,7 +105,7 @@ def iaf(
         activation: "relu", "leaky_relu", "elu", "gelu", "silu" or "tanh".
         residual: residual blocks instead of plain layers (equal widths then).
         mixing: "none", "reverse", "random" or "lu", as for `maf`.
-        law: "affine" or "additive".
+        law: "affine", "additive" or "spline", as for `maf`.
         inverse: how ``flow.inv(x)`` is found: "sweep", "fixed_point" or "auto", as for `maf`.
         seed: seed of random orders; in Pyro also of the initial weights.
 

@@ -48,7 +48,7 @@ def realnvp(
         mixing: "none"; "reverse": every second pair of layers uses the mask backwards; "random":
             every later pair uses the mask in an order of its own, drawn from ``seed``; "lu": a
             trainable LU-linear layer between pairs.
-        law: "affine" or "additive".
+        law: "affine", "additive" or "spline", as for `maf`.
         seed: seed of random orders; in Pyro also of the initial weights.
 
     Raises:
