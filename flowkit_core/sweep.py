@@ -8,8 +8,9 @@ calls the whole network for each coordinate).
 
 Steps may be grouped into blocks. Inside a block the coordinates are found together, by a fixed
 point on the block's own small share of the network: as many iterations as the block has steps are
-exact, and usually a few are enough, so there are fewer and larger steps (a block Gauss-Seidel-Jacobi
-iteration; one block of everything is the plain Jacobi iteration of Song et al. 2021).
+exact, and usually a few are enough, so there are fewer and larger steps (a block
+Gauss-Seidel-Jacobi iteration; one block of everything is the plain Jacobi iteration of Song et al.
+2021).
 """
 
 from dataclasses import dataclass
