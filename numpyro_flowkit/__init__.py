@@ -21,6 +21,7 @@ from numpyro_flowkit.recipes import (
     qr_linear,
     realnvp,
 )
+from numpyro_flowkit.round_trip import round_trip
 from numpyro_flowkit.transforms import ConditionedFlow, Flow
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "permute",
     "qr_linear",
     "realnvp",
+    "round_trip",
     "save_flow",
 ]

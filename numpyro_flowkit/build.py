@@ -130,7 +130,15 @@ def _autoregressive(layer: type[Autoregressive]) -> Callable[[Any, Arrays], Flow
         net = MADE(spec.conditioner, _inside("conditioner", arrays))
         law = law_from_spec(spec.law)
         free = arrays.get("free")
-        return layer(net, law, spec.order, context_dim=spec.context_dim, free=free, spec=spec)
+        return layer(
+            net,
+            law,
+            spec.order,
+            context_dim=spec.context_dim,
+            free=free,
+            inverse=spec.inverse,
+            spec=spec,
+        )
 
     return compiled
 

@@ -9,13 +9,16 @@ from jax import Array
 
 from flowkit_core import checks
 from flowkit_core.masks import invert_order
-from flowkit_core.specs import AutoregressiveSpec
+from flowkit_core.specs import INVERSES, AutoregressiveSpec
+from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.conditioners.foreign import as_conditioner
 from numpyro_flowkit.laws import Inverted, Law
 from numpyro_flowkit.transforms.base import Flow
-from numpyro_flowkit.transforms.implicit import parallel_map, sequential_map
+from numpyro_flowkit.transforms.implicit import sequential_map
 from numpyro_flowkit.transforms.indexing import take
 from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters
+from numpyro_flowkit.transforms.network_solver import parallel_map
+from numpyro_flowkit.transforms.solver import choose_inverse, fixed_point
 from numpyro_flowkit.transforms.triangular_solve import solve_triangular_system
 
 
@@ -33,20 +36,24 @@ class Autoregressive(Flow):
         order: coordinate ``order[j]`` is the j-th in the order.
         context_dim: length of the context the conditioner takes.
         free: the law's free parameters (num_free, D), in autoregressive order; zeros by default.
+        inverse: how the sequential map is found: "sweep" (a MADE only), "fixed_point", or "auto",
+            whichever is expected to be faster; see `solver.choose_inverse`.
         spec: the architecture as data; leave it out for a conditioner or law of your own.
 
     Raises:
-        ValueError, TypeError: if ``order`` is no permutation, ``free`` has another shape, or the
-            conditioner cannot be called or is a plain function.
+        ValueError, TypeError: if ``order`` is no permutation, ``free`` has another shape,
+            ``inverse`` is unknown or a sweep over another network than a MADE, or the conditioner
+            cannot be called or is a plain function.
     """
 
     leaf_names = ("conditioner", "free")
-    static_names = ("law", "order", "spec", "context_dim")
+    static_names = ("law", "order", "inverse", "spec", "context_dim")
 
     conditioner: ConditionerLike
     law: Law
     order: tuple[int, ...]
     free: Array | None
+    inverse: str
 
     def __init__(
         self,
@@ -56,12 +63,19 @@ class Autoregressive(Flow):
         *,
         context_dim: int = 0,
         free: Array | None = None,
+        inverse: str = "auto",
         spec: AutoregressiveSpec | None = None,
     ) -> None:
         self.conditioner = as_conditioner(conditioner)
         self.law = checks.instance("law", law, Law)
         self.order = checks.permutation("order", order)
         self.free = free_parameters(law, len(self.order), free)
+        self.inverse = checks.choice("inverse", inverse, INVERSES)
+        if inverse == "sweep" and not isinstance(self.conditioner, MADE):
+            raise ValueError(
+                'inverse: "sweep" needs a MADE, whose structure is known; got a '
+                f'{type(conditioner).__name__}, for which "fixed_point" (or "auto") works'
+            )
         self.spec = spec
         self.context_dim = checks.int_at_least("context_dim", context_dim, 0)
 
@@ -91,9 +105,32 @@ class Autoregressive(Flow):
     def _sequential(self, v: Array, context: Array | None) -> tuple[Array, Array]:
         """The sequential map and its log-determinant, in the user's order."""
         u, log_det = sequential_map(
-            self.conditioner, self._parallel_law, self.free, self._ordered(v), context
+            self.conditioner,
+            self._parallel_law,
+            self.free,
+            self._ordered(v),
+            context,
+            method=self.method,
         )
         return self._restored(u), log_det
+
+    @property
+    def method(self) -> str:
+        """How the sequential map is found on JAX's default device: "sweep" or "fixed_point"."""
+        return choose_inverse(
+            self.inverse,
+            self.conditioner,
+            input_dim=self.input_dim,
+            platform=jax.default_backend(),
+        )
+
+    def iterations(self, v: Array, context: Array | None = None) -> int | None:
+        """Passes that a fixed point takes for v, (..., D); None if the map is swept."""
+        if self.method == "sweep":
+            return None
+        law, ordered = self._parallel_law, self._ordered(v)
+        found = fixed_point(self.conditioner, law, self.free, ordered, context)
+        return int(found.iterations)
 
 
 class MaskedAutoregressive(Autoregressive):

@@ -10,6 +10,7 @@ from flowkit_core.specs import ComposeSpec
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
+from numpyro_flowkit.transforms.repeated import runs, sequential_run
 
 
 class Compose(Flow):
@@ -76,15 +77,17 @@ class Compose(Flow):
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         log_det = jnp.zeros(z.shape[:-1], z.dtype)
-        for layer in self.layers:
-            z, change = forward_part(layer, z, context)
+        for part in runs(self.layers, "sequential_forward"):
+            step = forward_part if isinstance(part, Transform) else sequential_run
+            z, change = step(part, z, context)
             log_det = log_det + change
         return z, log_det
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         log_det = jnp.zeros(x.shape[:-1], x.dtype)
-        for layer in reversed(self.layers):
-            x, change = inverse_part(layer, x, context)
+        for part in runs(self.layers[::-1], "sequential_inverse"):
+            step = inverse_part if isinstance(part, Transform) else sequential_run
+            x, change = step(part, x, context)
             log_det = log_det + change
         return x, log_det
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from numpyro_flowkit.laws import Law
 
@@ -34,8 +34,8 @@ def law_params(
             f"conditioner: expected {law.num_conditioned} * {num_coordinates} = {expected} "
             f"outputs, got {raw.shape[-1]}"
         )
-    raw = raw.reshape(*raw.shape[:-1], law.num_conditioned, num_coordinates)
-    conditioned = [raw[..., i, :] for i in range(law.num_conditioned)]
+    # One split, not a slice for each: the gradient of every slice would be as large as the whole.
+    conditioned = lax.split(raw, (num_coordinates,) * law.num_conditioned, axis=raw.ndim - 1)
     return (*conditioned, *(() if free is None else free))
 
 

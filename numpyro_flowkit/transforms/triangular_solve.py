@@ -5,8 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array, lax
 
-# An update this many rounding errors below the solution no longer improves it.
-ROUNDING_ERRORS = 4.0
+from flowkit_core.numerics import STOP_ROUNDING_ERRORS
 
 
 def solve_triangular_system(
@@ -41,7 +40,7 @@ def solve_triangular_system(
         >>> a.tolist()
         [1.0, 2.0]
     """
-    tolerance = ROUNDING_ERRORS * jnp.finfo(right_side.dtype).eps
+    tolerance = STOP_ROUNDING_ERRORS * jnp.finfo(right_side.dtype).eps
     cap = right_side.shape[-1]
 
     def unfinished(state: tuple[Array, Array, int]) -> Array:

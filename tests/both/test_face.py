@@ -61,11 +61,29 @@ OWN_METHODS = {
 OWN_FILES = {
     "pyro": {
         "transforms/cache.py",  # what torch's transforms remember between a draw and its score
+        # XLA compiles a sweep; torch needs C for that, and larger steps where there is none.
+        "native/__init__.py",
+        "native/compiled.py",
+        "native/layer.py",
+        "native/library.py",
+        "transforms/feature_major.py",
+        "transforms/found.py",
+        "transforms/iteration.py",
+        "transforms/linearized.py",
+        # What torch's autograd functions cannot do by themselves.
+        "transforms/linear_solve.py",
+        "transforms/modes.py",
+        "transforms/unrolled.py",
+        "transforms/vmap_loop.py",
     },
     "numpyro": {
         "conditioners/foreign.py",  # a user's network must become a pytree; in torch it is a module
         "transforms/equality.py",  # pytrees compare by value under jit
         "transforms/indexing.py",  # gathers and scatters that XLA compiles well
+        # Loops of one shape, few enough to compile in seconds.
+        "transforms/chunks.py",
+        "transforms/repeated.py",
+        "transforms/windows.py",
     },
 }
 

@@ -10,7 +10,14 @@ import numpy as np
 import numpyro.distributions as dist
 
 import numpyro_flowkit as fk
-from numpyro_flowkit.transforms import Autoregressive, Coupling, base, coupling, implicit
+from numpyro_flowkit.transforms import (
+    Autoregressive,
+    Coupling,
+    base,
+    coupling,
+    implicit,
+    network_solver,
+)
 from tests.cases import arrays_for
 
 SMALL = {"num_layers": 2, "hidden_dims": (8,)}
@@ -148,8 +155,8 @@ def network_calls(monkeypatch):
     with monkeypatch.context() as patch:
         # JAX would not trace again what it has compiled before.
         patch.setattr(base, "_compiled", base._compiled.__wrapped__)
-        patch.setattr(implicit, "sweep", calls.counting(implicit.sweep))
-        patch.setattr(implicit, "law_params", calls.counting(implicit.law_params))
+        patch.setattr(implicit, "solve_made", calls.counting(implicit.solve_made))
+        patch.setattr(network_solver, "law_params", calls.counting(network_solver.law_params))
         patch.setattr(coupling, "law_params", calls.counting(coupling.law_params))
         yield calls
 

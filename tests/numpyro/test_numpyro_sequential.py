@@ -193,11 +193,8 @@ def one_pass(layer, v):
 
 @pytest.mark.parametrize("recipe", [fk.maf, fk.iaf])
 def test_the_gradient_keeps_the_memory_of_one_pass_however_many_coordinates(recipe):
-    ratios = []
-    for dim in (8, 32):
+    for dim in (8, 32, 128):
         flow, v = layer(recipe, dim, hidden_dims=(64,)), points(100, dim)
         of_one_pass = kept_bytes(one_pass, flow, v)
         assert kept_bytes(loop, flow, v) > 3 * of_one_pass
-        ratios.append(kept_bytes(sequential, flow, v) / of_one_pass)
-    assert max(ratios) < 2  # the pass for u and the pass for the weights both keep activations
-    assert ratios[1] < 1.1 * ratios[0]
+        assert kept_bytes(sequential, flow, v) < 1.3 * of_one_pass
