@@ -79,8 +79,9 @@ def _by_position(net: MADE, rows: Array) -> Array:
 def _params(law: Law, rows: Array) -> tuple[Array, ...]:
     """The conditioned parameters, (positions, B) each, of rows position by position."""
     count, size = law.num_conditioned, rows.shape[-1]
-    split = rows.reshape(len(rows) // count, count, size)
-    return tuple(split[:, i] for i in range(count))
+    grouped = rows.reshape(len(rows) // count, count, size)
+    # One split, not a slice for each: the gradient of every slice would be as large as the whole.
+    return tuple(row[:, 0] for row in lax.split(grouped, (1,) * count, axis=1))
 
 
 def _free_rows(free: Array | None, here: Window | None = None) -> tuple[Array, ...]:

@@ -101,6 +101,14 @@ class Autoregressive(Flow):
 
     def _sequential(self, v: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The sequential map and its log-determinant, in the user's order."""
+        if torch.compiler.is_compiling():
+            # Its steps follow the data: one break of the graph, rather than many found by trying.
+            return torch.compiler.disable(self._sequential_outside_graphs)(v, context)
+        return self._sequential_outside_graphs(v, context)
+
+    def _sequential_outside_graphs(
+        self, v: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         batch = v.shape[:-1]
         rows = self._ordered(v).reshape(-1, self.input_dim)
         if needs_unrolling():

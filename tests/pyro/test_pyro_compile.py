@@ -1,5 +1,7 @@
 """torch.compile, torch.func and torch.jit give what eager mode gives."""
 
+import warnings
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -56,6 +58,19 @@ def test_compiled_sampling_equals_eager(recipe):
         return x, flow.log_abs_det_jacobian(z, x)
 
     torch.testing.assert_close(compiled(sample_and_score)(z), flow.forward_and_log_det(z))
+
+
+def test_the_sequential_direction_breaks_the_graph_without_complaint():
+    flow = large(fk.maf(4, **SMALL))
+    z = points(5, 4).requires_grad_()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*[Dd]ynamo.*")
+        x, log_det = torch.compile(flow.forward_and_log_det, backend="aot_eager")(z)
+    expected, expected_log_det = flow.forward_and_log_det(z)
+    torch.testing.assert_close(x, expected, rtol=1e-10, atol=1e-10)
+    (got,) = torch.autograd.grad(x.sum() + log_det.sum(), z)
+    (want,) = torch.autograd.grad(expected.sum() + expected_log_det.sum(), z)
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
 def test_a_compiled_call_leaves_the_cache_alone():
