@@ -30,3 +30,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "gpu" in item.keywords and not torch.cuda.is_available():
             item.add_marker(without_cuda)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_programs_of_other_modules():
+    """Let JAX forget what it compiled for a module of tests once that is done.
+
+    Every program that is kept holds pages of executable memory; thousands of them take gigabytes,
+    and in the end more separate mappings than Linux grants to a process, which is a crash.
+    """
+    yield
+    jax.clear_caches()

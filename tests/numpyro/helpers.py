@@ -14,6 +14,7 @@ from numpyro_flowkit.transforms import (
     Autoregressive,
     Coupling,
     base,
+    compose,
     coupling,
     implicit,
     network_solver,
@@ -140,9 +141,9 @@ class Calls:
     def __init__(self):
         self.count = 0
 
-    def counting(self, function):
+    def counting(self, function, weight=lambda *args: 1):
         def counted(*args):
-            self.count += 1
+            self.count += weight(*args)
             return function(*args)
 
         return counted
@@ -156,6 +157,8 @@ def network_calls(monkeypatch):
         # JAX would not trace again what it has compiled before.
         patch.setattr(base, "_compiled", base._compiled.__wrapped__)
         patch.setattr(implicit, "solve_made", calls.counting(implicit.solve_made))
+        run = calls.counting(compose.sequential_run, lambda layers, *_: len(layers))
+        patch.setattr(compose, "sequential_run", run)
         patch.setattr(network_solver, "law_params", calls.counting(network_solver.law_params))
         patch.setattr(coupling, "law_params", calls.counting(coupling.law_params))
         yield calls
@@ -180,6 +183,10 @@ def _dot_flops(jaxpr):
             (contracted, _), _ = eqn.params["dimension_numbers"]
             lengths = [eqn.invars[0].aval.shape[axis] for axis in contracted]
             total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(lengths)
+        if eqn.primitive.name == "cond":  # each chunk of a sweep takes another branch
+            branches = eqn.params["branches"]
+            total += sum(_dot_flops(branch.jaxpr) for branch in branches) / len(branches)
+            continue
         if eqn.primitive.name == "while":
             raise AssertionError("the number of iterations is not known")
         inner = [p for p in jax.tree.leaves(eqn.params) if hasattr(p, "eqns")]
