@@ -7,7 +7,7 @@ from benchmarks.workers import Worker, WorkerError
 # Fewest rounds, and the CPU seconds that the rounds of one cell may fill before they are fewer than
 # the settings ask for.
 LEAST_ROUNDS = 3
-CELL_SECONDS = 8
+CELL_SECONDS = 6
 
 # A call that takes longer needs no warm-up: the first one counts as the first round.
 LONG_CALL_SECONDS = 1.0

@@ -31,7 +31,7 @@ class Settings:
     @property
     def rounds(self):
         """Rounds of a comparison whose calls are short; see `rounds.number_of_rounds`."""
-        return 5 if self.quick else 11
+        return 5 if self.quick else 7
 
     @property
     def block_seconds(self):

@@ -28,12 +28,13 @@ def measure_grid(settings, family, operations, sizes, *, layers=5, ours_only=(),
         for device in settings.devices[backend]:
             if device != "cpu" and not accelerators:
                 continue
-            for dim, hidden in sizes:
-                width = f", hidden 2x{hidden}" if hidden else ""
-                say(f"  {backend} on {device}, D={dim}{width}")
-                labels = {"backend": backend, "device": device, "dim": dim, "hidden": hidden}
-                case = Case(family, dim, hidden=hidden, layers=layers, device=device)
-                with Field(settings, {name: name for name in names}, device) as field:
+            # One process of each library for all sizes: starting them takes longer than measuring.
+            with Field(settings, {name: name for name in names}, device) as field:
+                for dim, hidden in sizes:
+                    width = f", hidden 2x{hidden}" if hidden else ""
+                    say(f"  {backend} on {device}, D={dim}{width}")
+                    labels = {"backend": backend, "device": device, "dim": dim, "hidden": hidden}
+                    case = Case(family, dim, hidden=hidden, layers=layers, device=device)
                     for operation in (*operations, *ours_only):
                         taking_part = [OURS[backend]] if operation in ours_only else names
                         entries = field.measure(dict.fromkeys(taking_part, case), operation)
