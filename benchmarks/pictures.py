@@ -17,11 +17,10 @@ def log_log(panels, ylabel):
     """
     figure = new_figure(4.2 * len(panels), 3.6)
     axes_list = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    first = list(next(iter(panels.values())))
     for axes, (xlabel, curves) in zip(axes_list, panels.items(), strict=True):
         ticks = sorted({size for sizes, _ in curves.values() for size in sizes})
-        for name, (sizes, seconds) in curves.items():
-            k = names.index(name)
+        for k, (name, (sizes, seconds)) in enumerate(curves.items()):
             axes.loglog(
                 sizes,
                 [1e3 * value for value in seconds],
@@ -35,6 +34,7 @@ def log_log(panels, ylabel):
         axes.minorticks_off()
         axes.set(xlabel=xlabel)
         axes.spines[["top", "right"]].set_visible(False)
+        if axes is axes_list[0] or list(curves) != first:
+            axes.legend(frameon=False, fontsize="small")
     axes_list[0].set_ylabel(ylabel)
-    axes_list[0].legend(frameon=False, fontsize="small")
     return figure
