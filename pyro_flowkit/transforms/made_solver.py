@@ -40,7 +40,7 @@ class MADESolver:
     @torch.no_grad()
     def solve(self, v: Tensor) -> Found:
         """Invert the parallel map at v, (n, D); compiled where that can be."""
-        compiled = self._compiled(v)
+        compiled = self._compiled(v, self.context)
         if compiled is not None:
             return compiled.solve(v)
         net, columns = self.arranged(v), v.T.contiguous()
@@ -65,7 +65,7 @@ class MADESolver:
         wanted: Sequence[bool] = (),
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """The reverse rule of `implicit`; ``wanted``: context, free parameters, weights."""
-        compiled = self._compiled(u)
+        compiled = self._compiled(u, None)  # the context is in what was kept
         if compiled is None:
             a, outputs, c_free = self._pulled(u, kept, g_u, g_l)
         else:
@@ -102,11 +102,11 @@ class MADESolver:
         c_free = [-(by_v * c.v + by_l * g_l) for by_v, by_l in slopes]
         return c.v.T.contiguous(), outputs, c_free
 
-    def _compiled(self, like: Tensor) -> CompiledSweep | None:
+    def _compiled(self, like: Tensor, context: Tensor | None) -> CompiledSweep | None:
         if self.method != "sweep":
             return None
         spec = self.conditioner.spec
-        return compiled_sweep(spec, self.law, self.weights, self.context, self.free, like)
+        return compiled_sweep(spec, self.law, self.weights, context, self.free, like)
 
     def arranged(self, points: Tensor) -> FeatureMajorMADE:
         """The network with features as rows, for that many points."""

@@ -45,7 +45,7 @@ def used(flow):
     """Whether the first layer of a flow runs compiled."""
     layer = flow.layers[0]
     solver = layer.solver(layer._others(None), torch.device("cpu"))
-    return solver._compiled(points(2, layer.input_dim, dtype=layer.free.dtype)) is not None
+    return solver._compiled(points(2, layer.input_dim, dtype=layer.free.dtype), None) is not None
 
 
 @needs_compiler
