@@ -37,7 +37,7 @@ class PyroWing:
         outputs = getattr(flow, method)(*(self.array(a) for a in args))
         return tuple(self.numpy(o) for o in outputs)
 
-    def log_det_by_autodiff(self, flow, method, points, context):
+    def jacobians_by_autodiff(self, flow, method, points, context):
         def one(point, given):
             return getattr(flow, method)(point, given)[0]
 
@@ -48,7 +48,11 @@ class PyroWing:
             )
             for i, point in enumerate(points)
         ]
-        return self.numpy(torch.linalg.slogdet(torch.stack(jacobians)).logabsdet)
+        return torch.stack(jacobians)
+
+    def log_det_by_autodiff(self, flow, method, points, context):
+        jacobians = self.jacobians_by_autodiff(flow, method, points, context)
+        return self.numpy(torch.linalg.slogdet(jacobians).logabsdet)
 
     def score_by_autodiff(self, flow, x, context):
         leaf = self.array(x).requires_grad_()

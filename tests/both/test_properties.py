@@ -125,8 +125,11 @@ def test_round_trip_and_log_determinant(family):
             ("forward_and_log_det", z, log_det),
             ("inverse_and_log_det", x, inverse_log_det),
         ):
-            expected = WING.log_det_by_autodiff(flow, method, points, context)
-            np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-8)
+            jacobians = WING.numpy(WING.jacobians_by_autodiff(flow, method, points, context))
+            # Rounding the dense Jacobian's entries moves its log-determinant by eps * condition.
+            rounding = 2.2e-16 * np.linalg.cond(jacobians)
+            expected = np.linalg.slogdet(jacobians).logabsdet
+            assert (np.abs(got - expected) <= 1e-8 * (1 + np.abs(expected)) + rounding).all()
 
     check()
 
