@@ -54,6 +54,15 @@ def _drawn(rng_key: Array, specs: tuple[ArraySpec, ...], dtype: DTypeLike) -> di
     return drawn
 
 
+# Rebuilding a flow from its leaves, which JAX does after every compiled gradient, needs the names
+# of every network; the spec computes shapes and fan-ins with them, which takes longer than to score
+# a small batch.
+@functools.lru_cache(maxsize=256)
+def array_names(spec: ConditionerSpec) -> tuple[str, ...]:
+    """Names of the arrays of ``spec``, in its order."""
+    return tuple(array.name for array in spec.arrays())
+
+
 class Conditioner:
     """A network from inputs (and a context) to the raw parameters of a law.
 
@@ -73,9 +82,9 @@ class Conditioner:
     arrays: dict[str, Array]
 
     def __init__(self, spec: ConditionerSpec, arrays: Mapping[str, Array]) -> None:
-        names = [array.name for array in spec.arrays()]
+        names = array_names(spec)
         if set(names) != set(arrays):
-            raise ValueError(f"arrays: expected the names {names}, got {sorted(arrays)}")
+            raise ValueError(f"arrays: expected the names {list(names)}, got {sorted(arrays)}")
         self.spec = spec
         self.arrays = {name: arrays[name] for name in names}
 
@@ -92,8 +101,7 @@ class Conditioner:
         """Rebuild without checks: JAX also passes placeholders."""
         self = object.__new__(cls)
         self.spec = spec
-        names = (array.name for array in spec.arrays())
-        self.arrays = dict(zip(names, leaves, strict=True))
+        self.arrays = dict(zip(array_names(spec), leaves, strict=True))
         return self
 
     @property

@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 
 from flowkit_core.specs import MADESpec
 from numpyro_flowkit.conditioners.base import Conditioner, draw_arrays
+from numpyro_flowkit.conditioners.blocks import masked_product
 
 
 class MADE(Conditioner):
@@ -16,7 +17,7 @@ class MADE(Conditioner):
     Shapes: inputs (..., D), context (..., context_dim), outputs (..., num_params * D), parameter
     by parameter: ``outputs.reshape(..., num_params, D)`` separates them.
 
-    Cost: one dense pass; the zeros of the masks are multiplied too.
+    Cost: one pass; three quarters of a dense one on a CPU, see `masked_product`.
 
     Args:
         spec: widths, activation, context, residual blocks.
@@ -53,6 +54,10 @@ class MADE(Conditioner):
     def weight(self, layer: int) -> Array:
         """Weight of one linear layer with zeros where the mask forbids a connection."""
         return jnp.where(self.spec.masks[layer], super().weight(layer), 0)
+
+    def linear(self, layer: int, inputs: Array) -> Array:
+        """Apply one linear layer; on a CPU a good part of the zeros is left out."""
+        return masked_product(inputs, self.weight(layer), self.spec, layer) + self.bias(layer)
 
     def __call__(self, inputs: Array, context: Array | None = None) -> Array:
         """Map (..., D) and a context (..., context_dim) to (..., num_params * D)."""

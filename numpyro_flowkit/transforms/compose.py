@@ -9,6 +9,7 @@ from numpyro.distributions.transforms import Transform
 from flowkit_core.specs import ComposeSpec
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
+from numpyro_flowkit.transforms.halves import CouplingRun, join_couplings
 from numpyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
 from numpyro_flowkit.transforms.repeated import runs, sequential_run
 
@@ -77,17 +78,25 @@ class Compose(Flow):
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         log_det = jnp.zeros(z.shape[:-1], z.dtype)
-        for part in runs(self.layers, "sequential_forward"):
-            step = forward_part if isinstance(part, Transform) else sequential_run
-            z, change = step(part, z, context)
+        for part in join_couplings(runs(self.layers, "sequential_forward", z, context)):
+            if isinstance(part, CouplingRun):
+                z, change = part.apply(z, context, forward=True)
+            elif isinstance(part, Transform):
+                z, change = forward_part(part, z, context)
+            else:
+                z, change = sequential_run(part, z, context)
             log_det = log_det + change
         return z, log_det
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         log_det = jnp.zeros(x.shape[:-1], x.dtype)
-        for part in runs(self.layers[::-1], "sequential_inverse"):
-            step = inverse_part if isinstance(part, Transform) else sequential_run
-            x, change = step(part, x, context)
+        for part in join_couplings(runs(self.layers[::-1], "sequential_inverse", x, context)):
+            if isinstance(part, CouplingRun):
+                x, change = part.apply(x, context, forward=False)
+            elif isinstance(part, Transform):
+                x, change = inverse_part(part, x, context)
+            else:
+                x, change = sequential_run(part, x, context)
             log_det = log_det + change
         return x, log_det
 

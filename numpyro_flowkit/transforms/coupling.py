@@ -101,31 +101,41 @@ class Coupling(Flow):
     def _moved(self) -> tuple[int, ...]:
         return tuple(i for i, keep in enumerate(self.mask) if not keep)
 
-    def _split(self, values: Array) -> tuple[Array, Array]:
+    def split(self, values: Array) -> tuple[Array, Array]:
+        """The coordinates that pass through, and the others."""
         return take(values, self._kept), take(values, self._moved)
 
-    def _merged(self, kept: Array, moved: Array) -> Array:
+    def merge(self, kept: Array, moved: Array) -> Array:
+        """Undo `split`."""
         return merge((kept, moved), (self._kept, self._moved))
 
     def _params(self, kept: Array, context: Array | None) -> tuple[Array, ...]:
         count = len(self._moved)
         return law_params(self.conditioner, self.law, self.free, kept, context, count)
 
+    def move(
+        self, kept: Array, moved: Array, context: Array | None, *, forward: bool
+    ) -> tuple[Array, Array]:
+        """The new coordinates of the moved part, and the log-determinant."""
+        apply = self.law.forward if forward else self.law.inverse
+        moved, log_slope = apply(moved, self._params(kept, context))
+        return moved, log_slope.sum(-1)
+
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        kept, moved = self._split(z)
-        moved, log_slope = self.law.forward(moved, self._params(kept, context))
-        return self._merged(kept, moved), log_slope.sum(-1)
+        kept, moved = self.split(z)
+        moved, log_det = self.move(kept, moved, context, forward=True)
+        return self.merge(kept, moved), log_det
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        kept, moved = self._split(x)
-        moved, log_slope = self.law.inverse(moved, self._params(kept, context))
-        return self._merged(kept, moved), log_slope.sum(-1)
+        kept, moved = self.split(x)
+        moved, log_det = self.move(kept, moved, context, forward=False)
+        return self.merge(kept, moved), log_det
 
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
         # With J = [[1, 0], [C, diag(slope)]]: first solve for the moved coordinates, then one
         # pullback through the network gives the rest. Only the law is differentiated twice.
-        kept, moved = self._split(z)
-        score_kept, score_moved = self._split(score)
+        kept, moved = self.split(z)
+        score_kept, score_moved = self.split(score)
         params, pull_params = jax.vjp(lambda kept: self._params(kept, context), kept)
 
         def law(moved: Array, params: tuple[Array, ...]) -> tuple[Array, Array]:
@@ -137,4 +147,4 @@ class Coupling(Flow):
         score_moved = (score_moved - slope_gradient) * jnp.exp(-log_slope)
         _, cotangent = pull_law((score_moved, ones))
         (kept_gradient,) = pull_params(cotangent)
-        return self._merged(score_kept - kept_gradient, score_moved)
+        return self.merge(score_kept - kept_gradient, score_moved)

@@ -39,8 +39,8 @@ def sequential_map(
     assert isinstance(conditioner, MADE)
     batch = v.shape[:-1]
     given = None if context is None else to_columns(context, batch)
-    state, log_slopes = solve_made(law, conditioner, free, to_columns(v, batch), given)
-    return from_columns(state.positions, batch), log_slopes.sum(0).reshape(batch)
+    state, log_det = solve_made(law, conditioner, free, to_columns(v, batch), given)
+    return from_columns(state.positions, batch), log_det.reshape(batch)
 
 
 def to_columns(values: Array, batch: tuple[int, ...]) -> Array:

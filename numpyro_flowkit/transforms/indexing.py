@@ -39,6 +39,10 @@ def merge(parts: Sequence[Array], indices: Sequence[Sequence[int]]) -> Array:
     filled = [(part, index) for part, index in zip(parts, indices, strict=True) if len(index)]
     steps = [_step(index) for _, index in filled]
     size = sum(len(index) for _, index in filled)
+    if steps == [2, 2] and len(filled[0][1]) == len(filled[1][1]):
+        # Alternating halves: the fastest way to interleave them, which paddings are not.
+        even, odd = (part for part, _ in sorted(filled, key=lambda pair: pair[1][0]))
+        return jnp.moveaxis(jnp.stack((even, odd)), 0, -1).reshape(*even.shape[:-1], size)
     if len(filled) > 1 and all(step is not None and step > 0 for step in steps):
         padded = [
             _pad(part, index[0], size - index[-1] - 1, step or 1)

@@ -18,20 +18,32 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.tree_util import PyTreeDef
 
 from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.laws import Law
-from numpyro_flowkit.transforms.chunks import residual_source
+from numpyro_flowkit.native.compiled import CompiledSweep, Swept, compiled_sweep
+from numpyro_flowkit.native.tie import tie
+from numpyro_flowkit.transforms.kept_whole import Arrays, kept_whole
+from numpyro_flowkit.transforms.made_equations import (
+    apply_law,
+    context_term,
+    free_rows,
+    images,
+    layer_offsets,
+    layer_weights,
+    solve_linearized,
+    solve_transposed,
+    split_params,
+)
 from numpyro_flowkit.transforms.sweep import Rules, States, forward_sweep
-from numpyro_flowkit.transforms.transposed_sweep import TransposedRules, transposed_sweep
-from numpyro_flowkit.transforms.windows import Window, product
+from numpyro_flowkit.transforms.windows import Window
 
 
-@partial(jax.jit, static_argnums=0)
 def solve_made(
     law: Law, net: MADE, free: Array | None, v: Array, context: Array | None
 ) -> tuple[States, Array]:
-    """The states at which the parallel map yields v, and the log-slopes of the sequential map.
+    """The states at which the parallel map yields v, and the sequential map's log-determinant.
 
     Args:
         law: the law that the parallel map applies.
@@ -40,169 +52,118 @@ def solve_made(
         v: (D, B), in autoregressive order.
         context: (context_dim, B or 1), or None.
     """
-    # Compiled on its own so that JAX traces and differentiates equal layers once.
-    return _solve_made(law, net, free, v, context)
+    compiled = compiled_sweep(law, net, free, v, context)
+    return _solve(law, compiled, net, free, v, context)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _solve_made(
-    law: Law, net: MADE, free: Array | None, v: Array, context: Array | None
-) -> tuple[States, Array]:
+class _Static(NamedTuple):
+    """What is no array: the law, the way to sweep, and how arrays make up the arguments."""
+
+    law: Law
+    compiled: CompiledSweep | None
+    structure: PyTreeDef
+
+
+class _Solution(NamedTuple):
+    """What solves the equations: the states, and the log-determinant, (B,)."""
+
+    state: States
+    log_det: Array
+
+    def flat(self) -> list[Array]:
+        return [*self.state.hidden, self.state.params, self.state.positions, self.log_det]
+
+
+# Compiled on its own so that JAX traces and differentiates equal layers once.
+@partial(jax.jit, static_argnums=(0, 1))
+def _solve(law: Law, compiled: CompiledSweep | None, *inputs: Any) -> tuple[States, Array]:
+    arrays, structure = jax.tree.flatten(inputs)
+    *hidden, params, positions, log_det = _solved(_Static(law, compiled, structure), *arrays)
+    return States(tuple(hidden), params, positions), log_det
+
+
+def _evaluate(static: _Static, *arrays: Array) -> tuple[Array, ...]:
+    net, free, v, context = jax.tree.unflatten(static.structure, arrays)
+    law = static.law
+    if static.compiled is not None:
+        term = None
+        if context is not None:
+            term = context_term(net, context)
+            term = jnp.broadcast_to(term, (len(term), v.shape[-1]))
+        found = static.compiled.solve(net, free, v, term)
+        return *found.pres, found.raw, found.u, found.log_det
+
     def conclude(rows: Array, rows_here: Window, here: Window) -> tuple[Array, Array]:
-        return law.inverse(here(v), (*_params(law, rows), *_free_rows(free, here)))
+        return law.inverse(here(v), (*split_params(law, rows), *free_rows(free, here)))
 
     rules = Rules(lambda _, rows, here: net.activation(rows), conclude)
-    return forward_sweep(net.spec, _weights(net), _offsets(net, context), v, rules)
+    weights, offsets = layer_weights(net), layer_offsets(net, context)
+    states, slopes = forward_sweep(net.spec, weights, offsets, v, rules)
+    return *states.hidden, states.params, states.positions, slopes.sum(0)
 
 
-def _weights(net: MADE) -> list[Array]:
-    """Masked weights; the rows of the last one position by position."""
-    *hidden, last = (net.weight(layer) for layer in range(net.num_layers))
-    return [*hidden, _by_position(net, last)]
+def _shapes(static: _Static, *arrays: jax.ShapeDtypeStruct) -> list[jax.ShapeDtypeStruct]:
+    net, _, v, _ = jax.tree.unflatten(static.structure, arrays)
+    (dim, points), dtype = v.shape, jnp.result_type(*arrays)
+    rows = [net.arrays[f"bias_{layer}"].shape[0] for layer in range(net.num_layers)]
+    return [jax.ShapeDtypeStruct((n, points), dtype) for n in (*rows, dim)] + [
+        jax.ShapeDtypeStruct((points,), dtype)
+    ]
 
 
-def _offsets(net: MADE, context: Array | None) -> list[Array]:
-    """Biases and what the context adds to the first layer, (rows, B or 1)."""
-    offsets = [net.bias(layer)[:, None] for layer in range(net.num_layers)]
-    if context is not None:
-        offsets[0] = offsets[0] + product(net.arrays["context_weight"], context)
-    *hidden, last = offsets
-    return [*hidden, _by_position(net, last)]
+def _derivative(static: _Static, arrays: Arrays, directions: Arrays) -> tuple[Arrays, Arrays]:
+    law, compiled, structure = static
+    net, free, _, context = primals = jax.tree.unflatten(structure, arrays)
+    if compiled is not None:
+        # So the way back finishes the gradients of these weights before it goes on.
+        directions = tie(directions, compiled.targets.tie)
+    tangents = jax.tree.unflatten(structure, directions)
+    found = _Solution(*_solve(law, compiled, *primals))
+    state = found.state
 
+    def log_det_of(state: States) -> Array:
+        return -apply_law(law, free, state)[1].sum(0)
 
-def _by_position(net: MADE, rows: Array) -> Array:
-    """Rows (num_params * D, n), parameter by parameter, position by position instead."""
-    split = rows.reshape(net.spec.num_params, net.spec.input_dim, rows.shape[-1])
-    return jnp.swapaxes(split, 0, 1).reshape(rows.shape)
+    def matvec(unknown: _Solution) -> _Solution:
+        of_state = jax.checkpoint(partial(images, law, net, free, context))
+        pushed, pushed_log_det = jax.jvp(of_state, (state,), (unknown.state,))[1]
+        pairs = zip(unknown.state.hidden, pushed.hidden, strict=True)
+        hidden, params = tuple(d - p for d, p in pairs), unknown.state.params - pushed.params
+        rows = States(hidden, params, pushed.positions)
+        return _Solution(rows, unknown.log_det - pushed_log_det)
 
+    def solve(right: _Solution) -> _Solution:
+        found = solve_linearized(law, net, free, state, right.state)
+        pushed = jax.jvp(log_det_of, (state,), (found,))[1]
+        return _Solution(found, right.log_det + pushed)
 
-def _params(law: Law, rows: Array) -> tuple[Array, ...]:
-    """The conditioned parameters, (positions, B) each, of rows position by position."""
-    count, size = law.num_conditioned, rows.shape[-1]
-    grouped = rows.reshape(len(rows) // count, count, size)
-    # One split, not a slice for each: the gradient of every slice would be as large as the whole.
-    return tuple(row[:, 0] for row in lax.split(grouped, (1,) * count, axis=1))
+    def transpose_solve(right: _Solution) -> _Solution:
+        if compiled is not None:
+            at, given = (Swept(s.positions, d, s.params, s.hidden) for s, d in (found, right))
+            pulled = compiled.pull(net, free, at, given)
+            return _Solution(States(pulled.pres, pulled.raw, pulled.u), right.log_det)
+        (of_log_det,) = jax.vjp(log_det_of, state)[1](right.log_det)
+        total = jax.tree.map(jnp.add, right.state, of_log_det)
+        return _Solution(solve_transposed(law, net, free, state, total), right.log_det)
 
-
-def _free_rows(free: Array | None, here: Window | None = None) -> tuple[Array, ...]:
-    """The free parameters, (D, 1) each, or those of a window."""
-    if free is None:
-        return ()
-    columns = (row[:, None] for row in free)
-    return tuple(column if here is None else here(column) for column in columns)
-
-
-def _law(law: Law, free: Array | None, state: States) -> tuple[Array, Array]:
-    return law.forward(state.positions, (*_params(law, state.params), *_free_rows(free)))
-
-
-def _images(
-    law: Law, net: MADE, free: Array | None, context: Array | None, state: States
-) -> States:
-    """What each linear layer, and the law, yield of what the state says of their inputs."""
-    seen, images = state.positions, []
-    rows = (*state.hidden, state.params)
-    offsets = _offsets(net, context)
-    for layer, weight in enumerate(_weights(net)):
-        image = product(weight, seen) + offsets[layer]
-        source = residual_source(net.spec, layer)
-        if source is not None:
-            image = image + rows[source]
-        images.append(image)
-        seen = net.activation(rows[layer])
-    *hidden, params = images
-    return States(tuple(hidden), params, _law(law, free, state)[0])
-
-
-@_solve_made.defjvp
-def _solve_made_jvp(law: Law, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
-    net, free, _, context = primals
-    state, log_slopes = solve_made(law, *primals)
-
-    # Checkpoints: what these need beside the states is cheaper to compute anew than to keep.
+    # A checkpoint: what it needs beside the states is cheaper to compute anew than to keep.
     @jax.checkpoint
-    def of_theta(net: MADE, free: Array | None, context: Array | None) -> States:
-        return _images(law, net, free, context, state)
-
-    @jax.checkpoint
-    def log_slopes_of(state: States, free: Array | None) -> Array:
-        return -_law(law, free, state)[1]
-
-    def matvec(d_state: States) -> States:
-        of_state = jax.checkpoint(partial(_images, law, net, free, context))
-        pushed = jax.jvp(of_state, (state,), (d_state,))[1]
-        hidden = tuple(d - p for d, p in zip(d_state.hidden, pushed.hidden, strict=True))
-        return States(hidden, d_state.params - pushed.params, pushed.positions)
+    def of_theta(net: MADE, free: Array | None, context: Array | None) -> Any:
+        return images(law, net, free, context, state)
 
     d_net, d_free, d_v, d_context = tangents
     _, shift = jax.jvp(of_theta, (net, free, context), (d_net, d_free, d_context))
+    rows, log_det_shift = shift
+    right_side = _Solution(rows._replace(positions=d_v - rows.positions), log_det_shift)
     # One value, as it were: JAX transposes a solve only if its whole right side is linear.
-    right_side = lax.optimization_barrier(shift._replace(positions=d_v - shift.positions))
-    d_state = lax.custom_linear_solve(
+    right_side = lax.optimization_barrier(right_side)
+    direction = lax.custom_linear_solve(
         matvec,
         right_side,
-        solve=lambda _, right_side: _solve_linearized(law, net, free, state, right_side),
-        transpose_solve=lambda _, right_side: _solve_transposed(law, net, free, state, right_side),
+        solve=lambda _, right: solve(right),
+        transpose_solve=lambda _, right: transpose_solve(right),
     )
-    _, d_log_slopes = jax.jvp(log_slopes_of, (state, free), (d_state, d_free))
-    return (state, log_slopes), (d_state, d_log_slopes)
+    return found.flat(), direction.flat()
 
 
-class _Slopes(NamedTuple):
-    """Element-wise derivatives at the states.
-
-    Args:
-        hidden: of each hidden layer's activation, (units, B).
-        params: of the law by its conditioned parameters, (D * num_params, B).
-        positions: of the law by the position, (D, B).
-    """
-
-    hidden: tuple[Array, ...]
-    params: Array
-    positions: Array
-
-
-def _slopes(law: Law, net: MADE, free: Array | None, state: States) -> _Slopes:
-    # Laws and activations act element-wise, so one pullback of ones yields all the derivatives.
-    def law_of(params: Array) -> tuple[Array, Array]:
-        return _law(law, free, state._replace(params=params))
-
-    image, pull, log_slopes = jax.vjp(law_of, state.params, has_aux=True)
-    hidden = tuple(jax.jvp(net.activation, (h,), (jnp.ones_like(h),))[1] for h in state.hidden)
-    return _Slopes(hidden, pull(jnp.ones_like(image))[0], jnp.exp(log_slopes))
-
-
-def _solve_linearized(
-    law: Law, net: MADE, free: Array | None, state: States, right_side: States
-) -> States:
-    slopes = _slopes(law, net, free, state)
-
-    def activate(layer: int, rows: Array, here: Window) -> Array:
-        return here(slopes.hidden[layer]) * rows
-
-    def conclude(rows: Array, rows_here: Window, here: Window) -> tuple[Array, Array]:
-        pushed = sum(_params(law, rows_here(slopes.params) * rows))
-        positions = (here(right_side.positions) - pushed) / here(slopes.positions)
-        return positions, positions
-
-    offsets = (*right_side.hidden, right_side.params)
-    rules = Rules(activate, conclude)
-    return forward_sweep(net.spec, _weights(net), offsets, right_side.positions, rules)[0]
-
-
-def _solve_transposed(
-    law: Law, net: MADE, free: Array | None, state: States, right_side: States
-) -> States:
-    slopes = _slopes(law, net, free, state)
-
-    def divide(cotangent: Array, here: Window) -> Array:
-        return cotangent / here(slopes.positions)
-
-    def to_params(multipliers: Array, here: Window) -> Array:
-        return -here(slopes.params) * jnp.repeat(multipliers, law.num_conditioned, axis=0)
-
-    def pull_back(layer: int, cotangent: Array, here: Window) -> Array:
-        return here(slopes.hidden[layer]) * cotangent
-
-    rules = TransposedRules(divide, to_params, pull_back)
-    return transposed_sweep(net.spec, _weights(net), right_side, rules)
+_solved = kept_whole("flowkit_sweep", _evaluate, _shapes, _derivative)

@@ -1,4 +1,4 @@
-"""Runs of equal swept layers as one loop.
+"""Runs of equal layers, swept by loops of XLA, as one loop.
 
 Written out, K layers take K times as long to compile, and XLA, free to put off the gradients of
 weights, keeps what they need of all layers until the end. As the iterations of a ``lax.scan`` they
@@ -17,6 +17,7 @@ from numpyro.distributions.transforms import Transform
 
 from flowkit_core.masks import invert_order, natural_order, reverse_order
 from numpyro_flowkit.conditioners import MADE
+from numpyro_flowkit.native.compiled import compiled_sweep
 from numpyro_flowkit.transforms.autoregressive import Autoregressive
 from numpyro_flowkit.transforms.implicit import from_columns, to_columns
 from numpyro_flowkit.transforms.made_solver import solve_made
@@ -25,26 +26,35 @@ Order = tuple[int, ...]
 
 
 def runs(
-    layers: Sequence[Transform], direction: str
+    layers: Sequence[Transform], direction: str, values: Array, context: Array | None
 ) -> list[Transform | tuple[Autoregressive, ...]]:
     """Join neighbours that one loop can map through; the others stand alone.
 
     Args:
         layers: in the order in which they are applied.
         direction: "sequential_forward" or "sequential_inverse", whichever they are applied in.
+        values: what they are applied to.
+        context: or None.
     """
+
+    def key_of(layer: Transform) -> Hashable:
+        return _key(layer, direction, values, context)
+
     parts: list[Transform | tuple[Autoregressive, ...]] = []
-    for key, group in groupby(layers, key=lambda layer: _key(layer, direction)):
+    for key, group in groupby(layers, key=key_of):
         run = tuple(group)
         parts += run if key is None or len(run) == 1 else [cast(tuple[Autoregressive, ...], run)]
     return parts
 
 
-def _key(layer: Transform, direction: str) -> Hashable:
-    """Equal for layers that differ in weights and order only; None for what is not swept."""
+def _key(layer: Transform, direction: str, values: Array, context: Array | None) -> Hashable:
+    """Equal for layers that differ in weights and order only; None for what needs no loop."""
     if not isinstance(layer, Autoregressive) or not getattr(layer, direction):
         return None
     if layer.method != "sweep":
+        return None
+    net, given = cast(MADE, layer.conditioner), context if layer.context_dim else None
+    if compiled_sweep(layer._parallel_law, net, layer.free, values, given) is not None:
         return None
     leaves, structure = jax.tree.flatten((layer.conditioner, layer.free))
     shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
@@ -73,8 +83,8 @@ def sequential_run(
         columns, log_det = carry
         (net, free), turn = layer
         columns = _rows(columns, common) if common is not None else columns[turn]
-        state, log_slopes = solve_made(law, net, free, columns, given)
-        return (state.positions, log_det + log_slopes.sum(0)), None
+        state, of_layer = solve_made(law, net, free, columns, given)
+        return (state.positions, log_det + of_layer), None
 
     columns = _rows(to_columns(values, batch), first)
     start = (columns, jnp.zeros(columns.shape[-1], columns.dtype))

@@ -37,7 +37,8 @@ class Affine(Law):
 
     def _gate(self, raw: Tensor) -> Tensor:
         # c tanh(h / c) = 2c sigmoid(2h / c) - c: on a CPU a sigmoid costs a quarter of a tanh.
-        return torch.sigmoid(raw * (2 / self.bound))
+        # Flows of up to 8 layers have c = 2, where there is nothing to multiply.
+        return torch.sigmoid(raw if self.bound == 2 else raw * (2 / self.bound))
 
     def forward(self, z: Tensor, params: Params) -> tuple[Tensor, Tensor]:
         """Return ``z * exp(s) + t`` and s."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flowkit_core.native.library import kernel
 from flowkit_core.specs import MADESpec
 from pyro_flowkit.laws import Law
 from pyro_flowkit.native.layer import NativeLayer, address, addresses, native_layer, supported
-from pyro_flowkit.native.library import kernel
 from pyro_flowkit.transforms.found import Found
 
 # Starting a thread takes about as long as this many multiplications.
@@ -68,7 +68,7 @@ class CompiledSweep:
         a, c_pres = torch.empty_like(u), [torch.empty_like(pre) for pre in pres]
         c_raw = u.new_empty(self.spec.num_params * dims, points)
         c_scale = u.new_empty(dims, points) if self.layer.struct.affine else None
-        arrays = [address(u), address(raw), addresses(pres), address(g_u), address(g_l)]
+        arrays = [address(u), address(raw), addresses(pres), address(g_u), address(g_l), None, None]
         results = [address(a), address(c_raw), address(c_scale), addresses(c_pres)]
         self._run(self.library.flowkit_pullback, points, [*arrays, *results])
         return a, [*c_pres, c_raw], c_scale
@@ -115,7 +115,7 @@ def compiled_sweep(
     """
     if not supported(spec, law, like.device):
         return None
-    library = kernel(like.dtype)
+    library = kernel(str(like.dtype).removeprefix("torch."))
     if library is None:
         return None
     layer = native_layer(spec, law, arrays, context, free, like.dtype)

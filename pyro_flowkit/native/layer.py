@@ -3,24 +3,29 @@
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from flowkit_core.native.plan import ACTIVATIONS, tables
 from flowkit_core.specs import MADESpec
-from flowkit_core.sweep import sweep_steps
 from pyro_flowkit.laws import Additive, Affine, Inverted, Law
-
-# In the order of the enum in tile.h.
-ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh")
 
 Pointer = ctypes.c_void_p
 
 
 def _struct(real: type[ctypes.c_float] | type[ctypes.c_double]) -> type[ctypes.Structure]:
-    """`Layer` of tile.h."""
-    numbers = ("dims", "params", "hidden", "activation", "affine", "inverted", "steps")
+    """`Layer` of layer.h."""
+    numbers = (
+        "dims",
+        "params",
+        "hidden",
+        "activation",
+        "affine",
+        "inverted",
+        "steps",
+        "by_feature",
+    )
     arrays = ("widths", "positions", "units", "weights", "biases", "context", "free")
 
     class Layer(ctypes.Structure):
@@ -34,19 +39,6 @@ def _struct(real: type[ctypes.c_float] | type[ctypes.c_double]) -> type[ctypes.S
 
 
 STRUCTS = {torch.float32: _struct(ctypes.c_float), torch.float64: _struct(ctypes.c_double)}
-
-
-@lru_cache(maxsize=256)
-def _plan(spec: MADESpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Widths, first position of each step, and how many units are known before each step."""
-    steps = sweep_steps(spec)
-    positions = [*(step.start for step in steps), spec.input_dim]
-    units = [
-        [*(step.units[i][0] for step in steps), steps[-1].units[i][1]]
-        for i in range(len(spec.degrees))
-    ]
-    a, b, c = (torch.tensor(v, dtype=torch.int64) for v in (spec.hidden_dims, positions, units))
-    return a, b, c
 
 
 def address(tensor: Tensor | None) -> int | None:
@@ -64,7 +56,7 @@ class NativeLayer:
     """The C structure, and everything that it points to.
 
     Args:
-        struct: `Layer` of tile.h.
+        struct: `Layer` of layer.h.
         owners: what must live as long as the structure is used.
         work: multiplications for each point.
     """
@@ -95,8 +87,8 @@ def native_layer(
     biases = [arrays[f"bias_{i}"].detach().contiguous() for i in numbers]
     term = None if context is None else context @ arrays["context_weight"].T
     free = None if free is None else free.detach().contiguous()
-    widths, positions, units = _plan(spec)
-    tables = addresses(weights), addresses(biases)
+    plan = widths, positions, units = tables(spec)
+    pointers = addresses(weights), addresses(biases)
     struct = STRUCTS[dtype](
         dims=spec.input_dim,
         params=spec.num_params,
@@ -105,14 +97,15 @@ def native_layer(
         affine=isinstance(inner, Affine),
         inverted=inner is not law,
         steps=len(positions) - 1,
-        widths=widths.data_ptr(),
-        positions=positions.data_ptr(),
-        units=units.data_ptr(),
-        weights=ctypes.cast(tables[0], Pointer),
-        biases=ctypes.cast(tables[1], Pointer),
+        by_feature=False,
+        widths=widths.ctypes.data,
+        positions=positions.ctypes.data,
+        units=units.ctypes.data,
+        weights=ctypes.cast(pointers[0], Pointer),
+        biases=ctypes.cast(pointers[1], Pointer),
         context=address(term),
         free=address(free),
         bound=inner.bound if isinstance(inner, Affine) else 1.0,
     )
-    owners = (*weights, *biases, term, free, widths, positions, units, *tables)
+    owners = (*weights, *biases, term, free, *plan, *pointers)
     return NativeLayer(struct, owners, sum(w.numel() for w in weights))

@@ -23,7 +23,11 @@ def law_params(law: Law, raw: Tensor, free: Tensor | None, num_coordinates: int)
             f"outputs, got {raw.shape[-1]}"
         )
     conditioned = raw.split(num_coordinates, -1)
-    return conditioned if free is None else (*conditioned, *free.unbind(0))
+    if free is None:
+        return conditioned
+    # The gradient of a view is a view; that of unbinding stacks.
+    rows = (free.squeeze(0),) if len(free) == 1 else free.unbind(0)
+    return (*conditioned, *rows)
 
 
 def free_parameters(law: Law, num_coordinates: int, free: Tensor | None) -> nn.Parameter | None:

@@ -61,11 +61,8 @@ OWN_METHODS = {
 OWN_FILES = {
     "pyro": {
         "transforms/cache.py",  # what torch's transforms remember between a draw and its score
-        # XLA compiles a sweep; torch needs C for that, and larger steps where there is none.
-        "native/__init__.py",
-        "native/compiled.py",
-        "native/layer.py",
-        "native/library.py",
+        "native/layer.py",  # a structure for C; XLA hands over buffers and attributes
+        # Where there is no C compiler: larger steps, since Python takes as long for small ones.
         "transforms/feature_major.py",
         "transforms/found.py",
         "transforms/iteration.py",
@@ -80,7 +77,14 @@ OWN_FILES = {
         "conditioners/foreign.py",  # a user's network must become a pytree; in torch it is a module
         "transforms/equality.py",  # pytrees compare by value under jit
         "transforms/indexing.py",  # gathers and scatters that XLA compiles well
-        # Loops of one shape, few enough to compile in seconds.
+        "conditioners/blocks.py",  # XLA makes of two products and a join what torch does not
+        # C as custom calls of XLA, and what keeps JAX from taking them apart or putting them off.
+        "native/custom_calls.py",
+        "native/tie.py",
+        "transforms/kept_whole.py",
+        "transforms/made_equations.py",
+        "transforms/halves.py",  # in torch a function of coupling.py
+        # Where there is no C compiler: loops of one shape, few enough to compile in seconds.
         "transforms/chunks.py",
         "transforms/repeated.py",
         "transforms/windows.py",

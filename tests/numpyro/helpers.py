@@ -17,6 +17,7 @@ from numpyro_flowkit.transforms import (
     compose,
     coupling,
     implicit,
+    made_solver,
     network_solver,
 )
 from tests.cases import arrays_for
@@ -186,6 +187,12 @@ def _dot_flops(jaxpr):
         if eqn.primitive.name == "cond":  # each chunk of a sweep takes another branch
             branches = eqn.params["branches"]
             total += sum(_dot_flops(branch.jaxpr) for branch in branches) / len(branches)
+            continue
+        if eqn.primitive.name == "flowkit_sweep":
+            evaluate = functools.partial(made_solver._evaluate, eqn.params["static"])
+            for flags in reversed(eqn.params["mapped"]):
+                evaluate = jax.vmap(evaluate, tuple(0 if own else None for own in flags))
+            total += _dot_flops(jax.make_jaxpr(evaluate)(*(v.aval for v in eqn.invars)).jaxpr)
             continue
         if eqn.primitive.name == "while":
             raise AssertionError("the number of iterations is not known")

@@ -11,6 +11,8 @@ import numpyro_flowkit as fk
 from tests.numpyro.helpers import assert_same_gradients, layer, points, stack
 from tests.numpyro.test_numpyro_sequential import functional, loop, sequential
 
+pytestmark = pytest.mark.usefixtures("both_sweeps")
+
 # Enough steps for several chunks; widths that leave uneven steps; residual streams; a context.
 CASES = {
     "chunks": (fk.maf, 34, {"hidden_dims": (40, 35), "activation": "tanh"}),

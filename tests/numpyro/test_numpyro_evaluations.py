@@ -19,6 +19,8 @@ from tests.numpyro.helpers import (
     standard_normal,
 )
 
+pytestmark = pytest.mark.usefixtures("xla_sweeps")
+
 every_transform = pytest.mark.parametrize("name", TRANSFORMS)
 KEY = jax.random.key(0)
 

@@ -21,6 +21,8 @@ from tests.numpyro.helpers import (
 )
 from tests.numpyro.laws import ArcSinh
 
+pytestmark = pytest.mark.usefixtures("both_sweeps")
+
 
 def sequential(layer, v, context=None):
     if layer.sequential_forward:

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 import pyro_flowkit as fk
+from flowkit_core.native import library, plan
 from flowkit_core.specs import ACTIVATIONS as ACTIVATION_NAMES
-from pyro_flowkit.native import kernel_status, layer, library
+from pyro_flowkit.native import kernel_status
 from pyro_flowkit.transforms.made_solver import MADESolver
 from tests.pyro.helpers import gradients, large, points
 from tests.pyro.reference import sequential
 
 needs_compiler = pytest.mark.skipif(
-    library.kernel(torch.float64) is None, reason=f"sweeps are {kernel_status()}"
+    library.kernel("float64") is None, reason=f"sweeps are {kernel_status()}"
 )
 both = pytest.mark.parametrize("recipe", [fk.maf, fk.iaf])
 
@@ -151,7 +152,7 @@ def test_without_a_compiler_everything_works(without_compiler):
 def test_a_compiler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("FLOWKIT_COMPILER", "no-such-compiler")
     assert "no C compiler found (looked for no-such-compiler)" in kernel_status()
-    assert library.kernel(torch.float64) is None
+    assert library.kernel("float64") is None
 
 
 def fake_compiler(folder, script):
@@ -178,11 +179,11 @@ def test_a_compiler_that_fails_is_left_alone(script, tmp_path, monkeypatch):
 def test_the_library_is_compiled_once_into_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     library._outcome.cache_clear()
-    library.load(torch.float32)
+    library.load("float32")
     (built,) = (tmp_path / "ppl-flowkit").iterdir()  # nothing else is left behind
     made = built.stat().st_mtime_ns
     library._outcome.cache_clear()
-    library.load(torch.float32)
+    library.load("float32")
     assert built.stat().st_mtime_ns == made
     library._outcome.cache_clear()
 
@@ -192,21 +193,21 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     library._outcome.cache_clear()
-    assert library.load(torch.float32) is not None
+    assert library.load("float32") is not None
     library._outcome.cache_clear()
 
 
 def test_dtypes_without_a_library_say_so():
-    assert library.kernel(torch.bfloat16) is None
+    assert library.kernel("bfloat16") is None
     with pytest.raises(library.KernelUnavailableError, match="bfloat16"):
-        library.load(torch.bfloat16)
+        library.load("bfloat16")
 
 
 def test_activations_stand_in_the_order_of_the_sources():
-    text = (library.files("pyro_flowkit.native") / "tile.h").read_text()
+    text = (library.files("flowkit_core.native") / "tile.h").read_text()
     enum = text.partition("enum { ")[2].partition(" }")[0]
-    assert enum == ", ".join(name.upper() for name in layer.ACTIVATIONS)
-    assert set(layer.ACTIVATIONS) == set(ACTIVATION_NAMES)
+    assert enum == ", ".join(name.upper() for name in plan.ACTIVATIONS)
+    assert set(plan.ACTIVATIONS) == set(ACTIVATION_NAMES)
 
 
 def test_the_way_back_needs_no_way_there():

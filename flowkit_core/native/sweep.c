@@ -70,9 +70,6 @@ static void position(const Layer *layer, int64_t step, int64_t j, const Tile *ti
     }
 }
 
-/* Points first .. last of v; returns 0, or 1 if there is no memory. Arrays that are null are not
-   wanted. v, u: (points, dims); log_det: (points); raw: (dims * params, points); pres: (units,
-   points) for each hidden layer. */
 int flowkit_sweep(const Layer *layer, int64_t points, int64_t first, int64_t last, const REAL *v,
                   REAL *u, REAL *log_det, REAL *raw, REAL *const *pres) {
     int64_t D = layer->dims, K = layer->hidden, contexts = 0, rows = D * (3 + layer->params);
@@ -93,8 +90,8 @@ int flowkit_sweep(const Layer *layer, int64_t points, int64_t first, int64_t las
     if (!contexts) tile.context = 0;
     for (int64_t p = first; p < last; p += TILE) {
         int64_t count = last - p < TILE ? last - p : TILE;
-        copy_in(tile.v, v + p * D, D, count);
-        if (contexts) copy_in(tile.context, layer->context + p * contexts, contexts, count);
+        values_in(layer, tile.v, v, D, p, count, points);
+        if (contexts) values_in(layer, tile.context, layer->context, contexts, p, count, points);
         for (int64_t step = 0; step < layer->steps; step++) {
             for (int64_t k = 0; k < K; k++) hidden_rows(layer, k, step, &tile);
             for (int64_t j = layer->positions[step]; j < layer->positions[step + 1]; j++)
@@ -104,7 +101,7 @@ int flowkit_sweep(const Layer *layer, int64_t points, int64_t first, int64_t las
         memset(sum, 0, sizeof sum);
         for (int64_t i = 0; i < D * VECTORS; i++) sum[i % VECTORS] += tile.log_slope[i];
         memcpy(log_det + p, sum, (size_t)count * sizeof(REAL));
-        copy_out(u + p * D, tile.u, D, count);
+        values_out(layer, u, tile.u, D, p, count, points);
         if (raw) rows_out(raw + p, tile.raw, D * layer->params, count, points);
         for (int64_t k = 0; pres && k < K; k++)
             rows_out(pres[k] + p, tile.pre[k], layer->widths[k], count, points);

@@ -17,59 +17,66 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-import torch
-
 FLAGS = (
     "-O3", "-std=c11", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno",
     "-fno-trapping-math", "-Wno-psabi",
 )  # fmt: skip
 # What asks for the instructions of this very processor; the first that the compiler takes is used.
 NATIVE = (("-march=native",), ("-mcpu=native",), ())
-SOURCES = ("tile.h", "sweep.c", "pullback.c")
+SOURCES = ("layer.h", "tile.h", "sweep.c", "pullback.c")
+# Custom calls of XLA, and the header that comes with JAX.
+XLA_SOURCE, XLA_HEADER = "xla.c", "xla/ffi/api/c_api.h"
 # Each function takes a layer, three counts of points, and so many arrays.
-ARRAYS = {"flowkit_sweep": 5, "flowkit_pullback": 9}
-REALS = {torch.float32: ("float", "0"), torch.float64: ("double", "1")}
+ARRAYS = {"flowkit_sweep": 5, "flowkit_pullback": 11}
+REALS = {"float32": ("float", "0"), "float64": ("double", "1")}
 
 
 class KernelUnavailableError(RuntimeError):
     """The compiled sweep cannot be had; the message says why."""
 
 
-def kernel_status() -> str:
+def status(xla_headers: str = "") -> str:
     """One line: whether sweeps on the CPU run compiled, and if not, why not.
 
+    Args:
+        xla_headers: as for `load`.
+
     Example:
-        >>> kernel_status().split(":")[0] in ("compiled", "not compiled")
+        >>> status().split(":")[0] in ("compiled", "not compiled")
         True
     """
     try:
-        return f"compiled: {load(torch.float32)._name}"
+        return f"compiled: {load('float32', xla_headers)._name}"
     except KernelUnavailableError as error:
         return f"not compiled: {error}"
 
 
-def kernel(dtype: torch.dtype) -> ctypes.CDLL | None:
+def kernel(dtype: str, xla_headers: str = "") -> ctypes.CDLL | None:
     """The compiled library for a dtype, or None."""
     try:
-        return load(dtype)
+        return load(dtype, xla_headers)
     except KernelUnavailableError:
         return None
 
 
-def load(dtype: torch.dtype) -> ctypes.CDLL:
+def load(dtype: str, xla_headers: str = "") -> ctypes.CDLL:
     """The compiled library for a dtype.
+
+    Args:
+        dtype: "float32" or "float64".
+        xla_headers: folder of XLA's headers, for a library that has custom calls of XLA too.
 
     Raises:
         KernelUnavailableError: if it cannot be had.
     """
-    found = _outcome(dtype, os.environ.get("FLOWKIT_COMPILER", ""))
+    found = _outcome(dtype, xla_headers, os.environ.get("FLOWKIT_COMPILER", ""))
     if isinstance(found, str):
         raise KernelUnavailableError(found)
     return found
 
 
 @lru_cache
-def _outcome(dtype: torch.dtype, wish: str) -> ctypes.CDLL | str:
+def _outcome(dtype: str, xla_headers: str, wish: str) -> ctypes.CDLL | str:
     """The library or the reason why there is none; found out once."""
     if dtype not in REALS:
         return f"no compiled sweep for {dtype}"
@@ -80,7 +87,7 @@ def _outcome(dtype: torch.dtype, wish: str) -> ctypes.CDLL | str:
     if compiler is None:
         return f"no C compiler found (looked for {', '.join(filter(None, candidates))})"
     try:
-        library = ctypes.CDLL(str(_built(compiler, dtype)))
+        library = ctypes.CDLL(str(_built(compiler, dtype, xla_headers)))
     except (OSError, subprocess.SubprocessError) as error:
         return f"{compiler} failed: {error}"
     for name, arrays in ARRAYS.items():
@@ -90,23 +97,27 @@ def _outcome(dtype: torch.dtype, wish: str) -> ctypes.CDLL | str:
     return library
 
 
-def _built(compiler: str, dtype: torch.dtype) -> Path:
+def _built(compiler: str, dtype: str, xla_headers: str) -> Path:
     """The library's file, compiled unless it is there."""
-    folder = files("pyro_flowkit.native")
-    sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in SOURCES}
-    machine = [platform.machine(), _processor(), _output([compiler, "--version"])]
-    about = "\n".join([*sources.values(), *machine, *FLAGS, str(dtype)])
-    name = f"sweep-{hashlib.sha256(about.encode()).hexdigest()[:24]}.so"
+    folder, names = files("flowkit_core.native"), [*SOURCES]
+    about = [platform.machine(), _processor(), _output([compiler, "--version"]), *FLAGS, dtype]
+    includes: list[str] = []
+    if xla_headers:
+        names, includes = [*SOURCES, XLA_SOURCE], [f"-I{xla_headers}"]
+        about.append((Path(xla_headers) / XLA_HEADER).read_text(encoding="utf-8"))
+    sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in names}
+    about += sources.values()
+    name = f"sweep-{hashlib.sha256(chr(10).join(about).encode()).hexdigest()[:24]}.so"
     target = _cache() / name
     if not target.exists():
         real, is_double = REALS[dtype]
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             for source, text in sources.items():
                 (Path(scratch) / source).write_text(text, encoding="utf-8")
-            inputs = [str(Path(scratch) / source) for source in SOURCES if source.endswith(".c")]
+            inputs = [str(Path(scratch) / source) for source in names if source.endswith(".c")]
             defines = [f"-DREAL={real}", f"-DIS_DOUBLE={is_double}"]
             built = Path(scratch) / name
-            _compile([compiler, *FLAGS, *defines, *inputs, "-o", str(built)])
+            _compile([compiler, *FLAGS, *defines, *includes, *inputs, "-o", str(built)])
             # Moved into place whole, so that another process never meets half a file.
             os.replace(built, target)
     return target

@@ -2,12 +2,11 @@
 
    Points are taken in tiles that stay in the cache while all their coordinates are found, one after
    the other. In a tile rows are features and columns are points, so a product is a sum of scaled
-   rows.
+   rows. */
 
-   Everything is compiled once with -DREAL=float and once with -DREAL=double (-DIS_DOUBLE=1). */
+#include "layer.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,31 +139,6 @@ static void product(int64_t count, const REAL *const *rows, int64_t stride, int6
 /* Rows that are handed to a product together. */
 enum { CHUNK = 64 };
 
-/* A layer's architecture and weights; arrays are dense, rows first. */
-typedef struct {
-    int64_t dims, params, hidden, activation, affine, inverted, steps;
-    const int64_t *widths;    /* units of each hidden layer */
-    const int64_t *positions; /* steps + 1: first position of each step */
-    const int64_t *units;     /* for each hidden layer steps + 1: units known before each step */
-    const REAL *const *weights, *const *biases; /* the output layer's last */
-    const REAL *context;      /* what the context adds to the first layer, (points, rows), or null */
-    const REAL *free;         /* the bias of each log-scale, or null */
-    REAL bound;
-} Layer;
-
-static void copy_in(vec *tile, const REAL *values, int64_t rows, int64_t points) {
-    REAL *flat = (REAL *)tile;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t t = 0; t < TILE; t++) /* a short tile repeats its last point */
-            flat[r * TILE + t] = values[(t < points ? t : points - 1) * rows + r];
-}
-
-static void copy_out(REAL *values, const vec *tile, int64_t rows, int64_t points) {
-    const REAL *flat = (const REAL *)tile;
-    for (int64_t t = 0; t < points; t++)
-        for (int64_t r = 0; r < rows; r++) values[t * rows + r] = flat[r * TILE + t];
-}
-
 static void rows_in(vec *tile, const REAL *values, int64_t rows, int64_t points, int64_t stride) {
     memset(tile, 0, (size_t)(rows * TILE_BYTES)); /* columns beyond the points: any finite number */
     for (int64_t r = 0; r < rows; r++)
@@ -174,6 +148,30 @@ static void rows_in(vec *tile, const REAL *values, int64_t rows, int64_t points,
 static void rows_out(REAL *values, const vec *tile, int64_t rows, int64_t points, int64_t stride) {
     for (int64_t r = 0; r < rows; r++)
         memcpy(values + r * stride, tile + r * VECTORS, (size_t)points * sizeof(REAL));
+}
+
+/* Values of points: the tile of `count` points from point p of all `points`. */
+static void values_in(const Layer *layer, vec *tile, const REAL *values, int64_t rows, int64_t p,
+                      int64_t count, int64_t points) {
+    REAL *flat = (REAL *)tile;
+    if (layer->by_feature) {
+        rows_in(tile, values + p, rows, count, points);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t t = 0; t < TILE; t++) /* a short tile repeats its last point */
+            flat[r * TILE + t] = values[(p + (t < count ? t : count - 1)) * rows + r];
+}
+
+static void values_out(const Layer *layer, REAL *values, const vec *tile, int64_t rows, int64_t p,
+                       int64_t count, int64_t points) {
+    const REAL *flat = (const REAL *)tile;
+    if (layer->by_feature) {
+        rows_out(values + p, tile, rows, count, points);
+        return;
+    }
+    for (int64_t t = 0; t < count; t++)
+        for (int64_t r = 0; r < rows; r++) values[(p + t) * rows + r] = flat[r * TILE + t];
 }
 
 static vec *take(char **memory, int64_t rows) {

@@ -1,0 +1,1 @@
+"""The sweep in C: sources, which both wings share, and their compilation."""
