@@ -14,12 +14,11 @@ from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.conditioners.foreign import as_conditioner
 from numpyro_flowkit.laws import Inverted, Law
 from numpyro_flowkit.transforms.base import Flow
-from numpyro_flowkit.transforms.implicit import sequential_map
+from numpyro_flowkit.transforms.implicit import pull_sequential, sequential_map
 from numpyro_flowkit.transforms.indexing import take
 from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters
 from numpyro_flowkit.transforms.network_solver import parallel_map
 from numpyro_flowkit.transforms.solver import choose_inverse, fixed_point
-from numpyro_flowkit.transforms.triangular_solve import solve_triangular_system
 
 
 class Autoregressive(Flow):
@@ -246,16 +245,7 @@ class InverseAutoregressive(Autoregressive):
         return self._sequential(x, context)
 
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
-        # J^T v = score - grad L; J is triangular in autoregressive order.
-        def parallel(u: Array) -> tuple[tuple[Array, Array], Array]:
-            v, log_slope = parallel_map(self.conditioner, self.law, self.free, u, context)
-            return (v, log_slope.sum(-1)), log_slope
-
-        (v, log_det), pull, log_slope = jax.vjp(parallel, self._ordered(z), has_aux=True)
-        (log_det_gradient,) = pull((jnp.zeros_like(v), jnp.ones_like(log_det)))
-        score_x = solve_triangular_system(
-            lambda a: pull((a, jnp.zeros_like(log_det)))[0],
-            jnp.exp(log_slope),
-            self._ordered(score) - log_det_gradient,
-        )
+        # J^T a = score - grad L, by the sweep backwards.
+        net, law, free = self.conditioner, self._parallel_law, self.free
+        score_x = pull_sequential(net, law, free, self._ordered(z), context, self._ordered(score))
         return self._restored(score_x)

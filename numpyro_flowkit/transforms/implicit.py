@@ -2,14 +2,16 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.laws import Law
 from numpyro_flowkit.transforms.law_params import ConditionerLike
-from numpyro_flowkit.transforms.made_solver import solve_made
-from numpyro_flowkit.transforms.network_solver import solve_network
+from numpyro_flowkit.transforms.made_solver import pull_made, solve_made
+from numpyro_flowkit.transforms.network_solver import parallel_map, solve_network
+from numpyro_flowkit.transforms.triangular_solve import solve_triangular_system
 
 
 def sequential_map(
@@ -41,6 +43,49 @@ def sequential_map(
     given = None if context is None else to_columns(context, batch)
     state, log_det = solve_made(law, conditioner, free, to_columns(v, batch), given)
     return from_columns(state.positions, batch), log_det.reshape(batch)
+
+
+def pull_sequential(
+    conditioner: ConditionerLike,
+    law: Law,
+    free: Array | None,
+    u: Array,
+    context: Array | None,
+    cotangent: Array,
+) -> Array:
+    """``J^-T (cotangent - grad L)``, J and L those of the parallel map at u; no derivative rules.
+
+    Args:
+        conditioner: a MADE, or any autoregressive network.
+        law: the law that the parallel map applies.
+        free: the law's free parameters (num_free, D), or None.
+        u: (..., D), in autoregressive order.
+        context: (..., context_dim), or None.
+        cotangent: (..., D).
+
+    Cost: a MADE takes one pass and a sweep backwards; another network at most D products with the
+    transposed Jacobian.
+    """
+    if isinstance(conditioner, MADE):
+        wide = [values.shape[:-1] for values in (u, cotangent, context) if values is not None]
+        batch = jnp.broadcast_shapes(*wide)
+        given = None if context is None else to_columns(context, batch)
+        # `to_columns` leaves one column where all points have the same values.
+        columns = (to_columns(values, batch) for values in (u, cotangent))
+        at, cotangents = (jnp.broadcast_to(c, (len(c), math.prod(batch))) for c in columns)
+        return from_columns(pull_made(law, conditioner, free, at, given, cotangents), batch)
+
+    def parallel(u: Array) -> tuple[tuple[Array, Array], Array]:
+        v, log_slope = parallel_map(conditioner, law, free, u, context)
+        return (v, log_slope.sum(-1)), log_slope
+
+    (v, log_det), pull, log_slope = jax.vjp(parallel, u, has_aux=True)
+    (log_det_gradient,) = pull((jnp.zeros_like(v), jnp.ones_like(log_det)))
+    return solve_triangular_system(
+        lambda a: pull((a, jnp.zeros_like(log_det)))[0],
+        jnp.exp(log_slope),
+        cotangent - log_det_gradient,
+    )
 
 
 def to_columns(values: Array, batch: tuple[int, ...]) -> Array:

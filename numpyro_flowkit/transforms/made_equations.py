@@ -64,6 +64,19 @@ def apply_law(law: Law, free: Array | None, state: States) -> tuple[Array, Array
     return law.forward(state.positions, (*split_params(law, state.params), *free_rows(free)))
 
 
+def states_at(net: MADE, context: Array | None, positions: Array) -> States:
+    """The states of which the positions, (D, B), are known: one parallel pass."""
+    seen, rows = positions, list[Array]()
+    offsets = layer_offsets(net, context)
+    for layer, weight in enumerate(layer_weights(net)):
+        row = product(weight, seen) + offsets[layer]
+        source = residual_source(net.spec, layer)
+        rows.append(row if source is None else row + rows[source])
+        seen = net.activation(rows[layer])
+    *hidden, params = rows
+    return States(tuple(hidden), params, positions)
+
+
 def images(
     law: Law, net: MADE, free: Array | None, context: Array | None, state: States
 ) -> tuple[States, Array]:

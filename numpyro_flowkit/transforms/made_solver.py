@@ -35,6 +35,7 @@ from numpyro_flowkit.transforms.made_equations import (
     solve_linearized,
     solve_transposed,
     split_params,
+    states_at,
 )
 from numpyro_flowkit.transforms.sweep import Rules, States, forward_sweep
 from numpyro_flowkit.transforms.windows import Window
@@ -111,6 +112,49 @@ def _shapes(static: _Static, *arrays: jax.ShapeDtypeStruct) -> list[jax.ShapeDty
     ]
 
 
+def pull_made(
+    law: Law, net: MADE, free: Array | None, u: Array, context: Array | None, cotangent: Array
+) -> Array:
+    """``J^-T (cotangent - grad L)`` for the Jacobian J and log-determinant L of the parallel map.
+
+    Args:
+        law: the law that the parallel map applies.
+        net: the network.
+        free: the law's free parameters (num_free, D), or None.
+        u: where, (D, B), in autoregressive order.
+        context: (context_dim, B or 1), or None.
+        cotangent: (D, B).
+    """
+    state = states_at(net, context, u)
+    zeros = jax.tree.map(jnp.zeros_like, state)
+    right = _Solution(zeros._replace(positions=cotangent), jnp.ones_like(u[0]))
+    compiled = compiled_sweep(law, net, free, u, context)
+    return _transposed(law, compiled, net, free, state, right).state.positions
+
+
+def _log_det(law: Law, free: Array | None, state: States) -> Array:
+    return -apply_law(law, free, state)[1].sum(0)
+
+
+def _transposed(
+    law: Law,
+    compiled: CompiledSweep | None,
+    net: MADE,
+    free: Array | None,
+    state: States,
+    right: _Solution,
+) -> _Solution:
+    """Solve the transposed of the equations linearised at ``state``."""
+    if compiled is not None:
+        at = Swept(state.positions, right.log_det, state.params, state.hidden)
+        given = Swept(right.state.positions, right.log_det, right.state.params, right.state.hidden)
+        pulled = compiled.pull(net, free, at, given)
+        return _Solution(States(pulled.pres, pulled.raw, pulled.u), right.log_det)
+    (of_log_det,) = jax.vjp(partial(_log_det, law, free), state)[1](right.log_det)
+    total = jax.tree.map(jnp.add, right.state, of_log_det)
+    return _Solution(solve_transposed(law, net, free, state, total), right.log_det)
+
+
 def _derivative(static: _Static, arrays: Arrays, directions: Arrays) -> tuple[Arrays, Arrays]:
     law, compiled, structure = static
     net, free, _, context = primals = jax.tree.unflatten(structure, arrays)
@@ -120,9 +164,6 @@ def _derivative(static: _Static, arrays: Arrays, directions: Arrays) -> tuple[Ar
     tangents = jax.tree.unflatten(structure, directions)
     found = _Solution(*_solve(law, compiled, *primals))
     state = found.state
-
-    def log_det_of(state: States) -> Array:
-        return -apply_law(law, free, state)[1].sum(0)
 
     def matvec(unknown: _Solution) -> _Solution:
         of_state = jax.checkpoint(partial(images, law, net, free, context))
@@ -134,17 +175,8 @@ def _derivative(static: _Static, arrays: Arrays, directions: Arrays) -> tuple[Ar
 
     def solve(right: _Solution) -> _Solution:
         found = solve_linearized(law, net, free, state, right.state)
-        pushed = jax.jvp(log_det_of, (state,), (found,))[1]
+        pushed = jax.jvp(partial(_log_det, law, free), (state,), (found,))[1]
         return _Solution(found, right.log_det + pushed)
-
-    def transpose_solve(right: _Solution) -> _Solution:
-        if compiled is not None:
-            at, given = (Swept(s.positions, d, s.params, s.hidden) for s, d in (found, right))
-            pulled = compiled.pull(net, free, at, given)
-            return _Solution(States(pulled.pres, pulled.raw, pulled.u), right.log_det)
-        (of_log_det,) = jax.vjp(log_det_of, state)[1](right.log_det)
-        total = jax.tree.map(jnp.add, right.state, of_log_det)
-        return _Solution(solve_transposed(law, net, free, state, total), right.log_det)
 
     # A checkpoint: what it needs beside the states is cheaper to compute anew than to keep.
     @jax.checkpoint
@@ -161,7 +193,7 @@ def _derivative(static: _Static, arrays: Arrays, directions: Arrays) -> tuple[Ar
         matvec,
         right_side,
         solve=lambda _, right: solve(right),
-        transpose_solve=lambda _, right: transpose_solve(right),
+        transpose_solve=lambda _, right: _transposed(law, compiled, net, free, state, right),
     )
     return found.flat(), direction.flat()
 
