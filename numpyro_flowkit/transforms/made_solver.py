@@ -165,13 +165,16 @@ def _derivative(static: _Static, arrays: Arrays, directions: Arrays) -> tuple[Ar
     found = _Solution(*_solve(law, compiled, *primals))
     state = found.state
 
+    # Barriers make one value of several, as it were: JAX transposes a solve, or a derivative of
+    # one, only if the whole right side is linear in what it transposes.
     def matvec(unknown: _Solution) -> _Solution:
+        unknown = lax.optimization_barrier(unknown)
         of_state = jax.checkpoint(partial(images, law, net, free, context))
         pushed, pushed_log_det = jax.jvp(of_state, (state,), (unknown.state,))[1]
         pairs = zip(unknown.state.hidden, pushed.hidden, strict=True)
         hidden, params = tuple(d - p for d, p in pairs), unknown.state.params - pushed.params
         rows = States(hidden, params, pushed.positions)
-        return _Solution(rows, unknown.log_det - pushed_log_det)
+        return lax.optimization_barrier(_Solution(rows, unknown.log_det - pushed_log_det))
 
     def solve(right: _Solution) -> _Solution:
         found = solve_linearized(law, net, free, state, right.state)
@@ -187,7 +190,6 @@ def _derivative(static: _Static, arrays: Arrays, directions: Arrays) -> tuple[Ar
     _, shift = jax.jvp(of_theta, (net, free, context), (d_net, d_free, d_context))
     rows, log_det_shift = shift
     right_side = _Solution(rows._replace(positions=d_v - rows.positions), log_det_shift)
-    # One value, as it were: JAX transposes a solve only if its whole right side is linear.
     right_side = lax.optimization_barrier(right_side)
     direction = lax.custom_linear_solve(
         matvec,

@@ -26,7 +26,7 @@ def law_params(law: Law, raw: Tensor, free: Tensor | None, num_coordinates: int)
     if free is None:
         return conditioned
     # The gradient of a view is a view; that of unbinding stacks.
-    rows = (free.squeeze(0),) if len(free) == 1 else free.unbind(0)
+    rows = (free.squeeze(0),) if law.num_free == 1 else free.unbind(0)
     return (*conditioned, *rows)
 
 
