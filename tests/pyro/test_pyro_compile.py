@@ -60,6 +60,19 @@ def test_compiled_sampling_equals_eager(recipe):
     torch.testing.assert_close(compiled(sample_and_score)(z), flow.forward_and_log_det(z))
 
 
+@pytest.mark.parametrize("recipe", [fk.maf, fk.iaf, fk.realnvp])
+def test_splines_compile_without_a_break(recipe):
+    flow = large(recipe(3, num_layers=1, hidden_dims=(5,), law="spline"))
+    parallel = flow.forward_and_log_det if recipe is fk.iaf else flow.inverse_and_log_det
+    values = points(4, 3).requires_grad_()
+    got, expected = compiled(parallel)(values), parallel(values)
+    torch.testing.assert_close(got, expected)
+    pairs = [
+        torch.autograd.grad(u.sum() + log_det.sum(), values)[0] for u, log_det in (got, expected)
+    ]
+    torch.testing.assert_close(*pairs)
+
+
 def test_the_sequential_direction_breaks_the_graph_without_complaint():
     flow = large(fk.maf(4, **SMALL))
     z = points(5, 4).requires_grad_()
