@@ -77,28 +77,27 @@ class Compose(Flow):
         return any(getattr(layer, "sequential_inverse", False) for layer in self.layers)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        log_det = jnp.zeros(z.shape[:-1], z.dtype)
-        for part in join_couplings(runs(self.layers, "sequential_forward", z, context)):
-            if isinstance(part, CouplingRun):
-                z, change = part.apply(z, context, forward=True)
-            elif isinstance(part, Transform):
-                z, change = forward_part(part, z, context)
-            else:
-                z, change = sequential_run(part, z, context)
-            log_det = log_det + change
-        return z, log_det
+        return self._applied(z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        log_det = jnp.zeros(x.shape[:-1], x.dtype)
-        for part in join_couplings(runs(self.layers[::-1], "sequential_inverse", x, context)):
+        return self._applied(x, context, forward=False)
+
+    def _applied(
+        self, values: Array, context: Array | None, *, forward: bool
+    ) -> tuple[Array, Array]:
+        layers = self.layers if forward else self.layers[::-1]
+        direction = "sequential_forward" if forward else "sequential_inverse"
+        single = forward_part if forward else inverse_part
+        log_det = jnp.zeros(values.shape[:-1], values.dtype)
+        for part in join_couplings(runs(layers, direction, values, context)):
             if isinstance(part, CouplingRun):
-                x, change = part.apply(x, context, forward=False)
+                values, change = part.apply(values, context, forward=forward)
             elif isinstance(part, Transform):
-                x, change = inverse_part(part, x, context)
+                values, change = single(part, values, context)
             else:
-                x, change = sequential_run(part, x, context)
+                values, change = sequential_run(part, values, context)
             log_det = log_det + change
-        return x, log_det
+        return values, log_det
 
     def _forward_and_score(
         self, z: Array, score: Array, context: Array | None
