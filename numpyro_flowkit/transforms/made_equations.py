@@ -3,6 +3,7 @@
 Arrays are feature-major, (rows, B); the rows of the last layer lie position by position.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -66,14 +67,7 @@ def apply_law(law: Law, free: Array | None, state: States) -> tuple[Array, Array
 
 def states_at(net: MADE, context: Array | None, positions: Array) -> States:
     """The states of which the positions, (D, B), are known: one parallel pass."""
-    seen, rows = positions, list[Array]()
-    offsets = layer_offsets(net, context)
-    for layer, weight in enumerate(layer_weights(net)):
-        row = product(weight, seen) + offsets[layer]
-        source = residual_source(net.spec, layer)
-        rows.append(row if source is None else row + rows[source])
-        seen = net.activation(rows[layer])
-    *hidden, params = rows
+    *hidden, params = _yielded(net, context, positions, None)
     return States(tuple(hidden), params, positions)
 
 
@@ -84,19 +78,24 @@ def images(
 
     And the sequential map's log-determinant, (B,).
     """
-    seen, found = state.positions, []
-    rows = (*state.hidden, state.params)
-    offsets = layer_offsets(net, context)
-    for layer, weight in enumerate(layer_weights(net)):
-        image = product(weight, seen) + offsets[layer]
-        source = residual_source(net.spec, layer)
-        if source is not None:
-            image = image + rows[source]
-        found.append(image)
-        seen = net.activation(rows[layer])
-    *hidden, params = found
+    *hidden, params = _yielded(net, context, state.positions, (*state.hidden, state.params))
     values, log_slopes = apply_law(law, free, state)
     return States(tuple(hidden), params, values), -log_slopes.sum(0)
+
+
+def _yielded(
+    net: MADE, context: Array | None, positions: Array, known: Sequence[Array] | None
+) -> list[Array]:
+    """What each linear layer yields of ``known`` rows of the layers before, or of what it found."""
+    found: list[Array] = []
+    rows = found if known is None else known
+    seen, offsets = positions, layer_offsets(net, context)
+    for layer, weight in enumerate(layer_weights(net)):
+        row = product(weight, seen) + offsets[layer]
+        source = residual_source(net.spec, layer)
+        found.append(row if source is None else row + rows[source])
+        seen = net.activation(rows[layer])
+    return found
 
 
 class _Slopes(NamedTuple):
