@@ -25,6 +25,7 @@ from numpyro_flowkit.transforms import (
     MaskedAutoregressive,
     Permutation,
     QRLinear,
+    TriangularAffine,
 )
 
 Arrays = Mapping[str, Array]
@@ -162,6 +163,7 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.LULinearSpec: LULinear,
     specs.QRLinearSpec: QRLinear,
     specs.DiagonalAffineSpec: DiagonalAffine,
+    specs.TriangularAffineSpec: TriangularAffine,
     specs.PermutationSpec: lambda spec, arrays: Permutation(spec),
     specs.ComposeSpec: _compose,
 }

@@ -12,7 +12,6 @@ import optax
 from jax import Array, lax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
-from numpyro.distributions.util import sum_rightmost
 
 from flowkit_core.fitting import (
     Arrays,
@@ -25,7 +24,7 @@ from flowkit_core.fitting import (
     run_fit,
 )
 from numpyro_flowkit.build import FlowInit
-from numpyro_flowkit.distributions import standard_normal
+from numpyro_flowkit.distributions import base_log_prob, standard_normal
 from numpyro_flowkit.transforms import Flow
 
 
@@ -206,9 +205,7 @@ _ADAM = optax.scale_by_adam()
 
 def _loss(base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | None) -> Array:
     z, log_det = flow.inverse_and_log_det(rows, contexts)
-    # A base of single numbers (no event dimension) has one log-density for each of them.
-    log_prob = sum_rightmost(base.log_prob(z), 1 - base.event_dim)
-    return -jnp.mean(log_prob + log_det)
+    return -jnp.mean(base_log_prob(base, z) + log_det)
 
 
 def _clip(gradient: Flow, norm: Array, max_norm: float) -> Flow:

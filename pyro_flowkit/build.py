@@ -100,6 +100,7 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
     specs.LULinearSpec: transforms.LULinear,
     specs.QRLinearSpec: transforms.QRLinear,
     specs.DiagonalAffineSpec: transforms.DiagonalAffine,
+    specs.TriangularAffineSpec: transforms.TriangularAffine,
     specs.PermutationSpec: lambda spec, arrays: transforms.Permutation(spec),
     specs.ComposeSpec: _compose,
 }

@@ -16,6 +16,7 @@ from flowkit_core.specs import (
     FlowSpec,
     MLPSpec,
     SplineLaw,
+    TriangularAffineSpec,
 )
 
 
@@ -76,6 +77,8 @@ CASES: dict[str, FlowSpec] = {
     "qr_linear_one_dim": r.qr_linear(1),
     "permutation": r.permute(5, order=(2, 4, 0, 3, 1)),
     "diagonal_affine": DiagonalAffineSpec(4),
+    "triangular_affine": TriangularAffineSpec(5),
+    "triangular_affine_one_dim": TriangularAffineSpec(1),
     "compose": r.compose(
         r.qr_linear(4),
         r.maf(4, num_layers=1, hidden_dims=(6,), context_dim=2),

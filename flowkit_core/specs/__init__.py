@@ -12,10 +12,12 @@ from flowkit_core.specs.conditioners import ACTIVATIONS, ConditionerSpec, MADESp
 from flowkit_core.specs.coupling import CouplingSpec
 from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec, SplineLaw
 from flowkit_core.specs.linear import (
+    AffineSpec,
     DiagonalAffineSpec,
     LULinearSpec,
     PermutationSpec,
     QRLinearSpec,
+    TriangularAffineSpec,
 )
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "LAWS",
     "AdditiveLaw",
     "AffineLaw",
+    "AffineSpec",
     "ArraySpec",
     "AutoregressiveSpec",
     "ComposeSpec",
@@ -41,4 +44,5 @@ __all__ = [
     "QRLinearSpec",
     "Spec",
     "SplineLaw",
+    "TriangularAffineSpec",
 ]

@@ -52,7 +52,27 @@ class QRLinearSpec(LinearSpec, kind="qr_linear"):
 
 
 @dataclass(frozen=True)
-class DiagonalAffineSpec(LinearSpec, kind="diagonal_affine"):
+class AffineSpec(LinearSpec):
+    """An affine layer that may be frozen: its arrays are then constants of the training.
+
+    A frozen layer keeps its arrays where every other layer has them (parameters, leaves, files),
+    but no gradient reaches them: they fix the coordinates that the layers before it work in.
+    """
+
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "frozen", checks.boolean("frozen", self.frozen))
+
+    def summary(self) -> str:
+        """One line that names the layer and its size."""
+        frozen = ", frozen=True" if self.frozen else ""
+        return f"{super().summary().removesuffix(')')}{frozen})"
+
+
+@dataclass(frozen=True)
+class DiagonalAffineSpec(AffineSpec, kind="diagonal_affine"):
     """``x = exp(log_scale) * z + shift``, coordinate by coordinate."""
 
     def arrays(self) -> tuple[ArraySpec, ...]:
@@ -60,6 +80,20 @@ class DiagonalAffineSpec(LinearSpec, kind="diagonal_affine"):
         return (
             ArraySpec("log_scale", (self.input_dim,)),
             ArraySpec("shift", (self.input_dim,)),
+        )
+
+
+@dataclass(frozen=True)
+class TriangularAffineSpec(AffineSpec, kind="triangular_affine"):
+    """``x = L z + shift``, L lower triangular; of ``lower`` only the strict triangle is used."""
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Strict lower triangle of L, logarithms of its diagonal, shift."""
+        d = self.input_dim
+        return (
+            ArraySpec("lower", (d, d)),
+            ArraySpec("log_diagonal", (d,)),
+            ArraySpec("shift", (d,)),
         )
 
 

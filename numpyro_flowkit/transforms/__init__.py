@@ -13,6 +13,7 @@ from numpyro_flowkit.transforms.diagonal_affine import DiagonalAffine
 from numpyro_flowkit.transforms.lu_linear import LULinear
 from numpyro_flowkit.transforms.permutation import Permutation
 from numpyro_flowkit.transforms.qr_linear import QRLinear
+from numpyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
     "Autoregressive",
@@ -26,4 +27,5 @@ __all__ = [
     "MaskedAutoregressive",
     "Permutation",
     "QRLinear",
+    "TriangularAffine",
 ]

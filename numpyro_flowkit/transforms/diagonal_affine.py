@@ -16,7 +16,7 @@ class DiagonalAffine(Linear):
     Cost: D per point in either direction; both directions are exact.
 
     Args:
-        spec: ``DiagonalAffineSpec(input_dim)``.
+        spec: ``DiagonalAffineSpec(input_dim, frozen=False)``.
         arrays: log_scale and shift.
 
     References:
@@ -34,13 +34,13 @@ class DiagonalAffine(Linear):
     log_scale: Array
 
     def _log_diagonal(self) -> Array:
-        return self.log_scale
+        return self._weight("log_scale")
 
     def _multiply(self, z: Array) -> Array:
-        return z * jnp.exp(self.log_scale)
+        return z * jnp.exp(self._weight("log_scale"))
 
     def _solve(self, x: Array) -> Array:
-        return x * jnp.exp(-self.log_scale)
+        return x * jnp.exp(-self._weight("log_scale"))
 
     def _solve_transposed(self, score: Array) -> Array:
-        return score * jnp.exp(-self.log_scale)
+        return score * jnp.exp(-self._weight("log_scale"))

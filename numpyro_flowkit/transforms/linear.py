@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from flowkit_core.specs.linear import LinearSpec
 from numpyro_flowkit.transforms.base import Flow
@@ -39,6 +39,11 @@ class Linear(Flow):
         for name in self.leaf_names:
             setattr(self, name, arrays[name])
 
+    def _weight(self, name: str) -> Array:
+        """An array of the layer; a constant, as far as gradients go, if the layer is frozen."""
+        weight: Array = getattr(self, name)
+        return lax.stop_gradient(weight) if getattr(self.spec, "frozen", False) else weight
+
     @property
     def input_dim(self) -> int:  # type: ignore[override]
         """Number of coordinates D."""
@@ -64,10 +69,10 @@ class Linear(Flow):
         return jnp.broadcast_to(self._log_diagonal().sum(), values.shape[:-1]).astype(values.dtype)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._multiply(z) + self.shift, self._log_det(z)
+        return self._multiply(z) + self._weight("shift"), self._log_det(z)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._solve(x - self.shift), -self._log_det(x)
+        return self._solve(x - self._weight("shift")), -self._log_det(x)
 
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
         return self._solve_transposed(score)

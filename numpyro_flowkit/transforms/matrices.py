@@ -16,6 +16,11 @@ def upper_with_diagonal(free: Array, log_diagonal: Array) -> Array:
     return jnp.triu(free, 1) + jnp.diag(jnp.exp(log_diagonal))
 
 
+def lower_with_diagonal(free: Array, log_diagonal: Array) -> Array:
+    """The strict lower triangle of ``free`` with ``exp(log_diagonal)`` on the diagonal."""
+    return jnp.tril(free, -1) + jnp.diag(jnp.exp(log_diagonal))
+
+
 def apply(matrix: Array, rows: Array) -> Array:
     """``matrix @ row`` for each row of (..., D), in full precision."""
     return jnp.matmul(rows, matrix.T, precision=lax.Precision.HIGHEST)

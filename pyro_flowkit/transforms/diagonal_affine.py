@@ -14,7 +14,7 @@ class DiagonalAffine(Linear):
     Cost: D per point in either direction, exact; ``log |det| = sum(log_scale)``.
 
     Args:
-        spec: ``DiagonalAffineSpec(input_dim)``.
+        spec: ``DiagonalAffineSpec(input_dim, frozen=False)``.
         arrays: log_scale and shift.
 
     Example:
@@ -27,13 +27,13 @@ class DiagonalAffine(Linear):
     log_scale: Tensor
 
     def _log_diagonal(self) -> Tensor:
-        return self.log_scale
+        return self._weight("log_scale")
 
     def _multiply(self, z: Tensor) -> Tensor:
-        return z * torch.exp(self.log_scale)
+        return z * torch.exp(self._weight("log_scale"))
 
     def _solve(self, x: Tensor) -> Tensor:
-        return x * torch.exp(-self.log_scale)
+        return x * torch.exp(-self._weight("log_scale"))
 
     def _solve_transposed(self, score: Tensor) -> Tensor:
-        return score * torch.exp(-self.log_scale)
+        return score * torch.exp(-self._weight("log_scale"))

@@ -34,6 +34,11 @@ class Linear(Flow):
         for name in names:
             self.register_parameter(name, nn.Parameter(arrays[name].detach().clone()))
 
+    def _weight(self, name: str) -> Tensor:
+        """An array of the layer; a constant, as far as gradients go, if the layer is frozen."""
+        weight: Tensor = getattr(self, name)
+        return weight.detach() if getattr(self.spec, "frozen", False) else weight
+
     @abstractmethod
     def _log_diagonal(self) -> Tensor:
         """Logarithms of the D factors of |det W|."""
@@ -54,10 +59,10 @@ class Linear(Flow):
         return self._log_diagonal().sum().expand(values.shape[:-1])
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._multiply(z) + self.shift, self._log_det(z)
+        return self._multiply(z) + self._weight("shift"), self._log_det(z)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._solve(x - self.shift), -self._log_det(x)
+        return self._solve(x - self._weight("shift")), -self._log_det(x)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Return ``log |det W|``, the same everywhere: neither direction is evaluated."""

@@ -19,6 +19,11 @@ def upper_with_diagonal(free: Tensor, log_diagonal: Tensor) -> Tensor:
     return torch.triu(free, 1) + torch.diag(torch.exp(log_diagonal))
 
 
+def lower_with_diagonal(free: Tensor, log_diagonal: Tensor) -> Tensor:
+    """The strict lower triangle of ``free`` with ``exp(log_diagonal)`` on the diagonal."""
+    return torch.tril(free, -1) + torch.diag(torch.exp(log_diagonal))
+
+
 def apply(matrix: Tensor, rows: Tensor) -> Tensor:
     """``matrix @ row`` for each row of (..., D)."""
     return rows @ matrix.T
