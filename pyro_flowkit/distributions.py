@@ -35,7 +35,8 @@ class FlowDistribution(TransformedDistribution):
         context: (..., context_dim) for a conditional flow.
         path_gradient: give the log-density of this object's own draws the path gradient (sticking
             the landing): its derivative by the flow's weights is left out, so that only the way
-            through the sample counts. The values stay what they are.
+            through the sample counts. The values stay what they are. Under ``torch.jit.trace``
+            (`JitTrace_ELBO`) the gradient is the total one.
         validate_args: as for every Pyro distribution.
 
     Raises:
@@ -79,7 +80,8 @@ class FlowDistribution(TransformedDistribution):
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Draws of shape ``sample_shape + batch + (D,)``, differentiable by the weights."""
-        if not (self.path_gradient and torch.is_grad_enabled()):
+        # Under torch.jit.trace scores would be recorded as constants: the total gradient there.
+        if not self.path_gradient or not torch.is_grad_enabled() or tracing():
             x: Tensor = super().rsample(torch.Size(sample_shape))
             return x
         z = self.base_dist.rsample(torch.Size(sample_shape))

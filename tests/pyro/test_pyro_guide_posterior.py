@@ -19,7 +19,7 @@ def exact_guide():
     """A linear flow guide whose weights make it the posterior itself."""
     guide = fk.AutoFlow(models.regression, fk.qr_linear)
     guide()
-    inner, last = guide.get_transform().layers
+    inner, affine, _ = guide.get_transform().layers
     # With Q = I the layer is upper triangular: covariance = R R^T, Cholesky from the other end.
     upper = torch.linalg.cholesky(COVARIANCE.flip(0, 1)).flip(0, 1)
     with torch.no_grad():
@@ -27,8 +27,8 @@ def exact_guide():
         inner.upper.copy_(upper)
         inner.log_diagonal.copy_(upper.diagonal().log())
         inner.shift.zero_()
-        last.log_scale.zero_()
-        last.shift.copy_(MEAN)
+        affine.log_diagonal.zero_()
+        affine.shift.copy_(MEAN)
     return guide
 
 
