@@ -71,7 +71,8 @@ def test_nuts_through_a_flow_finds_the_posterior():
     neutra = NeuTraReparam(guide, params)
     draws = run(neutra, models.regression, num_warmup=200, num_samples=1000)
     weights = np.asarray(neutra.transform_sample(draws["auto_shared_latent"])["weights"])
-    np.testing.assert_allclose(draws["weights"], weights, rtol=1e-12)
+    # Sums of terms of order one may come out near zero, where only their last digits are left.
+    np.testing.assert_allclose(draws["weights"], weights, rtol=1e-12, atol=1e-15)
     mean, covariance = models.regression_posterior()
     sd = np.sqrt(np.diag(covariance))
     effective = effective_sample_size(weights[None])
