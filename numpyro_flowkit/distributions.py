@@ -33,7 +33,8 @@ class FlowDistribution(dist.TransformedDistribution):
         context: (..., context_dim) of a conditional flow.
         path_gradient: give the log-density of this object's own draws the path gradient (sticking
             the landing): its derivative by the flow's weights is left out, so that only the way
-            through the sample counts. The values stay what they are.
+            through the sample counts. The values stay what they are. Under a mask NumPyro hands on
+            no intermediates, and the gradient is the total one.
         validate_args: as in NumPyro.
 
     Cost: sampling one forward pass, scoring one inverse pass of the flow; scoring a sample drawn
