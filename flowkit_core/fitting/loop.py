@@ -3,16 +3,13 @@
 import hashlib
 import math
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_core.extras import require
+from flowkit_core.fitting.progress import progress_bar
 from flowkit_core.fitting.settings import FitSettings
 from flowkit_core.fitting.state import Arrays, FitState
 from flowkit_core.specs import FlowSpec
@@ -72,13 +69,13 @@ def run_fit(
     num_rows, flow = num_train + num_held_out, _name(architecture)
     if checkpoint is not None and Path(checkpoint).exists():
         state = FitState.read(checkpoint, settings, num_rows, flow)
-        if _layout(state.best) != _layout(weights):
+        if layout(state.best) != layout(weights):
             raise ValueError(
                 f"{checkpoint}: it belongs to a fit of another flow; expected the weights "
-                f"{_layout(weights)}, got {_layout(state.best)}"
+                f"{layout(weights)}, got {layout(state.best)}"
             )
         trainer.set_state(state.current)
-    with _progress_bar(progress, settings.num_epochs, state.epoch) as bar:
+    with progress_bar(progress, settings.num_epochs, state.epoch, unit="epoch") as bar:
         while not _why_ended(state, settings):
             loss, skipped = trainer.train_epoch(
                 settings.batches(num_train, state.epoch), settings.rates(num_train, state.epoch)
@@ -121,23 +118,5 @@ def _name(architecture: FlowSpec | None) -> str:
     return f"{architecture.kind} of {architecture.input_dim} coordinates, {digest}"
 
 
-def _layout(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], str]]:
+def layout(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], str]]:
     return {name: (a.shape, str(a.dtype)) for name, a in sorted(arrays.items())}
-
-
-@contextmanager
-def _progress_bar(show: bool, total: int, initial: int) -> Iterator[Any]:
-    if not show:
-        yield _Silent()
-        return
-    tqdm = require("tqdm", extra="all", purpose="a progress bar (or pass progress=False)")
-    with tqdm.tqdm(total=total, initial=initial, unit="epoch", file=sys.stderr) as bar:
-        yield bar
-
-
-class _Silent:
-    """A progress bar that shows nothing."""
-
-    def set_postfix_str(self, text: str) -> None: ...
-
-    def update(self) -> None: ...

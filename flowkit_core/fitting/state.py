@@ -1,23 +1,16 @@
 """State of an unfinished fit on disk, so that it can be resumed."""
 
-import json
 import os
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import save
-
 from flowkit_core import checks
-from flowkit_core.checkpoint import CheckpointError, opened, replace_file
 from flowkit_core.fitting.settings import FitSettings
+from flowkit_core.fitting.state_file import Arrays, StateFile
 
-FORMAT = "ppl-flowkit/fit"
-FORMAT_VERSION = 1
+__all__ = ["Arrays", "FitState"]
 
-Arrays = dict[str, NDArray[np.generic]]
+_FILE = StateFile(format="ppl-flowkit/fit", version=1, parts=("best", "current"))
 
 
 @dataclass
@@ -40,8 +33,6 @@ class FitState:
         flow: str = "",
     ) -> None:
         """Write the state to ``path``, replacing it atomically; ``flow`` names what is fitted."""
-        arrays = {f"current/{k}": np.asarray(v, order="C") for k, v in self.current.items()}
-        arrays |= {f"best/{k}": np.asarray(v, order="C") for k, v in self.best.items()}
         history = {
             "epoch": self.epoch,
             "train_losses": self.train_losses,
@@ -49,13 +40,8 @@ class FitState:
             "best_epoch": self.best_epoch,
             "skipped_steps": self.skipped_steps,
         }
-        metadata = {
-            "format": FORMAT,
-            "format_version": str(FORMAT_VERSION),
-            "settings": json.dumps(_identity(settings, num_rows, flow), sort_keys=True),
-            "history": json.dumps(history),
-        }
-        replace_file(path, save(arrays, metadata))
+        arrays = {"current": self.current, "best": self.best}
+        _FILE.write(path, _identity(settings, num_rows, flow), history, arrays)
 
     @classmethod
     def read(
@@ -71,51 +57,13 @@ class FitState:
             CheckpointError: if the file is damaged, foreign or of a newer format.
             ValueError: if it belongs to a fit of another flow or with other settings.
         """
-        with opened(Path(path)) as handle:
-            metadata = handle.metadata() or {}
-            arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        if (metadata.get("format"), metadata.get("format_version")) != (
-            FORMAT,
-            str(FORMAT_VERSION),
-        ):
-            raise CheckpointError(
-                f"{path}: expected the state of a fit in format {FORMAT_VERSION}, got format "
-                f"{metadata.get('format')!r} version {metadata.get('format_version')!r}"
-            )
-        expected = _identity(settings, num_rows, flow)
-        try:
-            got, history = _object(metadata["settings"]), _object(metadata["history"])
-            _check_history(history)
-            parts = {name: _split(name) for name in arrays}
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: unreadable state of a fit ({error!r})") from error
-        if got != expected:
-            differing = sorted(
-                k for k in {*expected, *got} if k not in got or got[k] != expected.get(k)
-            )
-            raise ValueError(
-                f"{path}: it belongs to another fit; expected "
-                f"{ {k: expected.get(k) for k in differing} }, got "
-                f"{ {k: got.get(k) for k in differing} }"
-            )
-        state = cls(**history)
-        for name, (part, rest) in parts.items():
-            (state.current if part == "current" else state.best)[rest] = arrays[name]
-        return state
+        history, arrays = _FILE.read(path, _identity(settings, num_rows, flow), _check_history)
+        return cls(**history, **arrays)
 
 
 def _identity(settings: FitSettings, num_rows: int, flow: str) -> dict[str, Any]:
     """What a fit that goes on from a state must have in common with the one that wrote it."""
     return {**settings.to_dict(), "num_rows": num_rows, "flow": flow}
-
-
-def _object(text: str) -> dict[str, Any]:
-    return checks.instance("metadata", json.loads(text), dict)
-
-
-def _split(name: str) -> tuple[str, str]:
-    part, _, rest = name.partition("/")
-    return checks.choice("array", part, ("best", "current")), rest
 
 
 def _check_history(history: dict[str, Any]) -> None:

@@ -1,0 +1,140 @@
+"""The phases of a guide's fit: what the next steps are, judged by the losses so far.
+
+1. *total*: total gradient at the full learning rate, which is safe far from the posterior.
+2. *path*: path gradient, whose variance vanishes as the guide becomes the posterior.
+3. *decay*: the same gradient while the rate falls along a cosine; weights are averaged.
+
+A phase of constant rate ends when the ELBO has stopped improving, by this rule: through the medians
+of the last `TREND` windows of steps a line is laid by least squares; if the gain that it foretells
+for as many windows again is below `TOLERANCE` nats, or within two of its standard errors, it is over.
+Medians, because a single draw from a tail can move a window's mean by any amount.
+
+A window whose median is worse than the best one by more than `FALL` nats and ten standard errors
+sends the fit back to the best weights, at half the rate; after the second time the total gradient
+is used to the end.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_core.fitting.guide_settings import GuideFitSettings
+from flowkit_core.fitting.guide_state import GuideFitState, WindowRecord
+
+TREND = 6
+TOLERANCE = 1e-3
+FALL = 1.0
+RAMP = 100
+_SHARE_OF_TOTAL = 0.2
+_SHARE_OF_DECAY = 0.3
+_LAST_RATE = 0.01
+_MAX_FALLS = 5
+
+
+@dataclass(frozen=True)
+class Window:
+    """Steps to take: one learning rate for each, by which gradient, and whether to average."""
+
+    rates: NDArray[np.float64]
+    path_gradient: bool
+    average: bool
+
+
+class GuidePlan:
+    """Decides on the next window and moves a state on when it is done.
+
+    Args:
+        settings: of the fit.
+        has_path_gradient: whether the guide has path gradients at all.
+    """
+
+    def __init__(self, settings: GuideFitSettings, *, has_path_gradient: bool) -> None:
+        self.settings = settings
+        self.paths = has_path_gradient and settings.gradient != "total"
+        self.first_phase = "path" if self.paths and settings.gradient == "path" else "total"
+
+    def next_window(self, state: GuideFitState) -> Window:
+        """The steps that come next."""
+        left = self.settings.num_steps - state.step
+        end = state.decay_end if state.phase == "decay" else self.settings.num_steps
+        count = max(1, min(self.settings.window, left, end - state.step))
+        since = state.step - state.phase_start + np.arange(count)
+        rates = np.full(count, state.rate)
+        if state.phase == "decay":
+            progress = since / max(1, state.decay_end - state.phase_start)
+            low = _LAST_RATE * state.rate
+            rates = low + (state.rate - low) * 0.5 * (1 + np.cos(math.pi * progress))
+        else:
+            rates *= np.minimum(1.0, (since + 1) / min(RAMP, self.settings.window))
+        return Window(rates, self._path_gradient(state), average=state.phase == "decay")
+
+    def _path_gradient(self, state: GuideFitState) -> bool:
+        return self.paths and state.phase != "total" and state.falls < 2
+
+    def advance(self, state: GuideFitState, losses: NDArray[np.float64], skipped: int) -> bool:
+        """Record a window and choose the phase of the next; True if the fit has to fall back."""
+        record = WindowRecord.of(state, losses)
+        state.windows.append(record)
+        state.losses.extend(float(loss) for loss in losses)
+        state.step += len(losses)
+        state.skipped_steps += skipped
+        if self._has_fallen(state, record):
+            state.falls += 1
+            state.rate /= 2
+            self._enter(state, "decay" if state.phase == "decay" else state.phase)
+            if state.falls > _MAX_FALLS:
+                state.stopped = "diverged"
+            return True
+        if state.phase == "decay":
+            if state.step >= state.decay_end:
+                state.stopped = "converged" if state.has_converged else "steps"
+        elif self._is_flat(state) or self._share_is_used_up(state):
+            flat = self._is_flat(state)
+            if state.phase == "total" and self.paths:
+                self._enter(state, "path")
+            else:
+                state.has_converged = flat
+                self.start_decay(state)
+        if not state.stopped and state.step >= self.settings.num_steps:
+            state.stopped = "steps"
+        return False
+
+    def start_decay(self, state: GuideFitState, num_steps: int | None = None) -> None:
+        """Let the rate fall from here on, within ``num_steps`` if a clock asks for it."""
+        most = round(_SHARE_OF_DECAY * self.settings.num_steps)
+        wanted = max(TREND * self.settings.window, min(most, state.step // 2))
+        left = self.settings.num_steps - state.step
+        count = min(left, wanted if num_steps is None else num_steps)
+        self._enter(state, "decay")
+        state.decay_end = state.step + max(1, count)
+
+    @staticmethod
+    def _enter(state: GuideFitState, phase: str) -> None:
+        state.phase = phase
+        state.phase_start = state.step
+        state.phase_window = len(state.windows)
+
+    def _share_is_used_up(self, state: GuideFitState) -> bool:
+        share = 1 - _SHARE_OF_DECAY
+        if state.phase == "total" and self.paths:
+            share = _SHARE_OF_TOTAL
+        return state.step >= share * self.settings.num_steps
+
+    def _has_fallen(self, state: GuideFitState, record: WindowRecord) -> bool:
+        if not math.isfinite(record.median):
+            return True
+        best = state.best_median
+        return record.median > best + max(FALL, 10 * record.error) if best < math.inf else False
+
+    @staticmethod
+    def _is_flat(state: GuideFitState) -> bool:
+        recent = state.windows[state.phase_window :][-TREND:]
+        if len(recent) < TREND:
+            return False
+        at = np.arange(TREND) - (TREND - 1) / 2
+        weights = at / (at @ at)
+        gain = -TREND * float(weights @ np.array([w.median for w in recent]))
+        error = TREND * math.sqrt(float(weights**2 @ np.array([w.error for w in recent]) ** 2))
+        return gain < max(TOLERANCE, 2 * error)

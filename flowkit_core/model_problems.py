@@ -1,0 +1,54 @@
+"""What can be wrong with a model that a flow guide is asked for: one wording for both wings."""
+
+from collections.abc import Iterable
+
+Shape = tuple[int, ...]
+
+
+class ModelError(ValueError):
+    """A model that a flow guide cannot be fitted to; the message names the site and the remedy."""
+
+
+def discrete_latent(site: str, distribution: str) -> ModelError:
+    """For a latent that takes separate values."""
+    return ModelError(
+        f"site {site!r} ({distribution}) is discrete, and a flow guide is continuous: sum it out in "
+        f"the model, or hide it from the guide (block with hide=[{site!r}]) and enumerate it with "
+        "TraceEnum_ELBO"
+    )
+
+
+def no_latents(sites: Iterable[str]) -> ModelError:
+    """For a model in which every site is observed."""
+    seen = ", ".join(map(repr, sites)) or "no sites at all"
+    return ModelError(
+        f"the model has no latent variables (it has {seen}, observed): there is nothing to infer; "
+        "give at least one sample site no obs="
+    )
+
+
+def bad_density(site: str, log_prob: float, *, observed: bool) -> ModelError:
+    """For a model whose log-density is not finite where the guide starts."""
+    if observed:
+        remedy = "check its data (NaN, values outside of the support), or start elsewhere with"
+    else:
+        remedy = "start elsewhere with"
+    return ModelError(
+        f"site {site!r} has log-density {log_prob} at the guide's starting point: {remedy} "
+        f"init_loc_fn=init_to_value(values={{...}})"
+    )
+
+
+def bad_start(site: str, what: str) -> ModelError:
+    """For a starting value that does not fit its site."""
+    return ModelError(f"site {site!r}: the starting value that init_loc_fn gives {what}")
+
+
+def changed_shapes(site: str, expected: Shape | None, got: Shape | None) -> ModelError:
+    """For a model whose latents are others than those that the guide has met."""
+    told = "no such site" if got is None else f"shape {got}"
+    met = "no such site" if expected is None else f"shape {expected}"
+    return ModelError(
+        f"site {site!r}: the guide has met the model with {met}, these arguments give {told}; a "
+        "flow guide has a fixed set of latents, so make a new guide for other data sizes"
+    )

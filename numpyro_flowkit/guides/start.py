@@ -1,0 +1,32 @@
+"""A guide and a model with values for all of their parameters."""
+
+from typing import Any
+
+from jax import Array, random
+from numpyro import handlers
+from numpyro.infer.autoguide import AutoContinuous
+
+from numpyro_flowkit.guides.target import Params
+
+
+def started_params(
+    guide: AutoContinuous,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    rng_key: Array,
+    params: Params | None = None,
+) -> Params:
+    """Parameters of the guide and of its model, where none are given yet as they start.
+
+    Calls the guide once, which shows it the model if it is new.
+    """
+    given = {} if params is None else dict(params)
+    guide_key, model_key = random.split(rng_key)
+    seeded = handlers.seed(handlers.substitute(guide, data=given), guide_key)
+    with handlers.block():
+        guide_trace = handlers.trace(seeded).get_trace(*args, **kwargs)
+        replayed = handlers.replay(handlers.seed(guide.model, model_key), guide_trace)
+        substituted = handlers.substitute(replayed, data=given)
+        model_trace = handlers.trace(substituted).get_trace(*args, **kwargs)
+    sites = [*model_trace.values(), *guide_trace.values()]
+    return {s["name"]: s["value"] for s in sites if s["type"] == "param"} | given
