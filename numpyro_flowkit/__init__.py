@@ -6,11 +6,12 @@ for _module in ("jax", "numpyro", "optax"):
     _require(_module, extra="numpyro", purpose="numpyro_flowkit")
 
 from flowkit_core import CheckpointError, __version__
+from numpyro_flowkit.bases import mixture_base, student_t_base
 from numpyro_flowkit.build import FlowInit, build
 from numpyro_flowkit.checkpoint import load_flow, save_flow
 from numpyro_flowkit.density import fit_density
 from numpyro_flowkit.distributions import FlowDistribution
-from numpyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP
+from numpyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP, ImportanceWeightedELBO
 from numpyro_flowkit.recipes import (
     compose,
     iaf,
@@ -34,6 +35,7 @@ __all__ = [
     "Flow",
     "FlowDistribution",
     "FlowInit",
+    "ImportanceWeightedELBO",
     "__version__",
     "build",
     "compose",
@@ -42,10 +44,12 @@ __all__ = [
     "load_flow",
     "lu_linear",
     "maf",
+    "mixture_base",
     "nice",
     "permute",
     "qr_linear",
     "realnvp",
     "round_trip",
     "save_flow",
+    "student_t_base",
 ]

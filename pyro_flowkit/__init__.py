@@ -6,11 +6,12 @@ for _module in ("torch", "pyro"):
     _require(_module, extra="pyro", purpose="pyro_flowkit")
 
 from flowkit_core import CheckpointError, __version__
+from pyro_flowkit.bases import mixture_base, student_t_base
 from pyro_flowkit.build import build
 from pyro_flowkit.checkpoint import load_flow, save_flow
 from pyro_flowkit.density import fit_density
 from pyro_flowkit.distributions import FlowDistribution
-from pyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP
+from pyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP, ImportanceWeightedELBO
 from pyro_flowkit.recipes import (
     compose,
     iaf,
@@ -33,6 +34,7 @@ __all__ = [
     "ConditionedFlow",
     "Flow",
     "FlowDistribution",
+    "ImportanceWeightedELBO",
     "__version__",
     "build",
     "compose",
@@ -41,10 +43,12 @@ __all__ = [
     "load_flow",
     "lu_linear",
     "maf",
+    "mixture_base",
     "nice",
     "permute",
     "qr_linear",
     "realnvp",
     "round_trip",
     "save_flow",
+    "student_t_base",
 ]

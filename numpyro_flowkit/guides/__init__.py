@@ -1,6 +1,7 @@
 """Flow guides for SVI."""
 
 from numpyro_flowkit.guides.auto_flow import AutoFlow
+from numpyro_flowkit.guides.importance_weighted_elbo import ImportanceWeightedELBO
 from numpyro_flowkit.guides.named import AutoIAF, AutoMAF, AutoRealNVP
 
-__all__ = ["AutoFlow", "AutoIAF", "AutoMAF", "AutoRealNVP"]
+__all__ = ["AutoFlow", "AutoIAF", "AutoMAF", "AutoRealNVP", "ImportanceWeightedELBO"]

@@ -37,9 +37,14 @@ OWN_ARGUMENTS = {
     "Flow.log_abs_det_jacobian": (set(), {"intermediates"}),
     "ConditionedFlow.log_abs_det_jacobian": (set(), {"intermediates"}),
     "FlowDistribution.log_prob": (set(), {"intermediates"}),
+    # Pyro's ELBOs draw particles in a plate, whose place they have to know; NumPyro's map.
+    "ImportanceWeightedELBO": ({"max_plate_nesting"}, set()),
+    "ImportanceWeightedELBO.loss": (set(), {"rng_key", "param_map"}),
 }
 # Arguments with a default in one wing alone.
 OPTIONAL_IN_PYRO = {("build", "arrays")}  # drawn from the seed where none are given
+# Defaults that each wing takes from its framework: models of Pyro need not work in a plate.
+OWN_DEFAULTS = {("ImportanceWeightedELBO", "vectorize_particles")}
 # An abstract class: each wing's framework decides what its constructor takes.
 OWN_CONSTRUCTOR = {"Flow"}
 
@@ -52,9 +57,12 @@ OWN_METHODS = {
     "Flow": (TORCH_TRANSFORM, NUMPYRO_TRANSFORM | {"batch_shape", "named_arrays"}),
     "ConditionedFlow": (TORCH_TRANSFORM | {"flow"}, NUMPYRO_TRANSFORM),
     # torch's distributions broadcast by hand and set attributes in the instance.
-    "FlowDistribution": ({"expand"}, {"flow"}),
+    # Torch's draw themselves; NumPyro's hand on what path gradients need.
+    "FlowDistribution": ({"expand", "rsample"}, {"flow", "sample_with_intermediates"}),
     # NumPyro's AutoContinuous has them already.
     "AutoFlow": ({"forward", "sample_posterior"}, set()),
+    # JAX differentiates the loss itself.
+    "ImportanceWeightedELBO": ({"differentiable_loss", "loss_and_grads"}, set()),
 }
 
 # Files of one wing alone.
@@ -116,6 +124,9 @@ def assert_same_arguments(name, one, two):
         if (name, argument) in OPTIONAL_IN_PYRO:
             assert in_pyro[argument] == (in_numpyro[argument][0], None)
             assert in_numpyro[argument][1] is inspect.Parameter.empty
+        elif (name, argument) in OWN_DEFAULTS:
+            assert in_pyro[argument][0] == in_numpyro[argument][0]
+            assert in_pyro[argument][1] != in_numpyro[argument][1]
         else:
             assert in_pyro[argument] == in_numpyro[argument], (name, argument)
 

@@ -50,9 +50,7 @@ def test_the_location_is_that_of_the_initial_strategy(name, given):
     kwargs = {} if given is None else {"init_loc_fn": given}
     _, params = started(name, models.hierarchy, seed=3, **kwargs)
     normal = AutoDiagonalNormal(models.hierarchy, init_loc_fn=given or init_to_median)
-    np.testing.assert_array_equal(
-        params[FLOW].layers[1].shift, call(normal, seed=3)[2]["auto_loc"]
-    )
+    np.testing.assert_array_equal(params[FLOW].layers[1].shift, call(normal, seed=3)[2]["auto_loc"])
 
 
 @every_guide
