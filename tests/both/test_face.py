@@ -58,7 +58,10 @@ OWN_METHODS = {
     "ConditionedFlow": (TORCH_TRANSFORM | {"flow"}, NUMPYRO_TRANSFORM),
     # torch's distributions broadcast by hand and set attributes in the instance.
     # Torch's draw themselves; NumPyro's hand on what path gradients need.
-    "FlowDistribution": ({"expand", "rsample"}, {"flow", "sample_with_intermediates"}),
+    "FlowDistribution": (
+        {"expand", "rsample"},
+        {"flow", "pytree_aux_fields", "sample_with_intermediates"},
+    ),
     # NumPyro's AutoContinuous has them already.
     "AutoFlow": ({"forward", "sample_posterior"}, set()),
     # JAX differentiates the loss itself.
