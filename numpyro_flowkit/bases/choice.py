@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
@@ -64,9 +65,15 @@ def make_base(base: BaseChoice, dim: int, like: Array, rng_key: Array) -> Any:
         raise TypeError(
             f"base: expected a pytree whose call gives a distribution, got {type(made).__name__}"
         )
-    made = jax.tree.map(lambda leaf: leaf.astype(like.dtype), made)
+    made = jax.tree.map(lambda leaf: _in_dtype(leaf, like), made)
     _check_distribution(made(), dim)
     return made
+
+
+def _in_dtype(leaf: Any, like: Array) -> Any:
+    # Counts and keys of a user's own base stay what they are.
+    is_real = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    return jnp.asarray(leaf, like.dtype) if is_real else leaf
 
 
 def _check_distribution(given: object, dim: int) -> None:

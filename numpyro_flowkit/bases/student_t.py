@@ -68,7 +68,9 @@ class StudentTBase(Base):
     def __call__(self) -> dist.Distribution:
         """The distribution as it is now; its draws are differentiable by ``free``."""
         # The degrees of freedom lie between their bounds by construction.
-        return StudentT(self.df, validate_args=False).to_event(1)
+        df = self.df
+        zeros = jnp.zeros_like(df)  # numbers would become float64 where x64 is on
+        return StudentT(df, zeros, jnp.ones_like(df), validate_args=False).to_event(1)
 
 
 class StudentT(dist.StudentT):
@@ -77,7 +79,8 @@ class StudentT(dist.StudentT):
     Drawn in the dtype of its parameters, as `StandardNormal` is.
 
     Example:
-        >>> StudentT(jnp.float32(3.0)).sample(jax.random.key(0), (2,)).dtype
+        >>> one = jnp.float32(1)
+        >>> StudentT(3 * one, 0 * one, one).sample(jax.random.key(0), (2,)).dtype
         dtype('float32')
     """
 

@@ -13,9 +13,10 @@ from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_median
 
 from flowkit_core import checks
-from flowkit_core.specs import DiagonalAffineSpec
-from numpyro_flowkit.build import FlowInit, build
+from numpyro_flowkit.bases.choice import BaseChoice, checked_choice, make_base
+from numpyro_flowkit.build import FlowInit
 from numpyro_flowkit.distributions import FlowDistribution, StandardNormal
+from numpyro_flowkit.guides.layers import affine_layer
 from numpyro_flowkit.transforms import Compose, Flow
 
 # Draws behind median() and quantiles(): Monte Carlo error about 1 % of a posterior sd.
@@ -25,12 +26,15 @@ _QUANTILE_DRAWS = 10_000
 class AutoFlow(AutoContinuous):
     """Guide ``q(theta)`` = a flow over all latents of a model, in unconstrained coordinates.
 
-    ``theta = loc + scale * flow(z)`` with z standard Normal; ``loc`` starts at ``init_loc_fn`` and
-    ``scale`` at ``init_scale``, both trainable, and the flow starts as the identity, so the guide
-    starts as that Normal. It is a NumPyro `AutoContinuous` guide and works wherever one does
+    ``theta = m + S (loc + L flow(z))`` with z from a base, the standard Normal by default. L is
+    lower triangular (diagonal above 128 latents) and starts as ``init_scale`` times the identity,
+    ``loc`` starts at ``init_loc_fn``, both trainable, and the flow starts as the identity, so the
+    guide starts as that Normal. The frame (m, S) is fixed: the identity, until `warm_start` sets it
+    to where the posterior is. It is a NumPyro `AutoContinuous` guide and works wherever one does
     (`NeuTraReparam`, `AutoGuideList`, every ELBO).
 
     The whole flow is one parameter, ``"{prefix}_flow$params"``: ``params[...]`` is the flow itself.
+    A learnt base is one more, ``"{prefix}_base$params"``.
     A guide that was only just made (in another process, say) learns the model's structure when it
     is called once: ``with handlers.seed(rng_seed=0): guide(*args)``; saved parameters then work.
 
@@ -43,10 +47,18 @@ class AutoFlow(AutoContinuous):
         prefix: prefix of the guide's sites.
         init_loc_fn: NumPyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: use path gradients (see `FlowDistribution`). They pay near the posterior;
+            far from it, and for bounds of several weighted particles (`RenyiELBO`), switch them
+            off. ``guide.path_gradient`` may be set between steps; what is compiled by then, as
+            ``jax.jit(svi.update)``, has to be compiled again to notice.
+        base: what z is drawn from: "normal"; "student_t", with learnt tails; "mixture", with
+            several modes (4 diagonal Normals, learnt); or a callable from D to a base, e.g.
+            ``functools.partial(mixture_base, num_components=5)``. See `student_t_base` and
+            `mixture_base`.
 
     Raises:
-        ValueError: when first called, if the model subsamples a plate that holds latents, or the
-            flow has another dimension or takes a context.
+        ValueError: when first called, if the model subsamples a plate that holds latents, the flow
+            has another dimension or takes a context, or the base has another dimension.
         RuntimeError: if parts are asked for before the first call, or there is no latent.
 
     References:
@@ -74,7 +86,11 @@ class AutoFlow(AutoContinuous):
         prefix: str = "auto",
         init_loc_fn: Callable[..., Any] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
     ) -> None:
+        self.path_gradient = checks.boolean("path_gradient", path_gradient)
+        self._base_choice = checked_choice(base)
         self.init_scale = checks.positive_float("init_scale", init_scale)
         if not callable(flow) or isinstance(flow, Flow | FlowInit):
             raise TypeError(
@@ -87,6 +103,10 @@ class AutoFlow(AutoContinuous):
     @property
     def _param_name(self) -> str:
         return f"{self.prefix}_flow$params"
+
+    @property
+    def _base_name(self) -> str:
+        return f"{self.prefix}_base$params"
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -113,13 +133,30 @@ class AutoFlow(AutoContinuous):
         loc = self._init_latent
         flow = jax.tree.map(lambda leaf: leaf.astype(loc.dtype), flow)
         log_scale = jnp.full_like(loc, math.log(self.init_scale))
-        last = build(DiagonalAffineSpec(self.latent_dim), {"shift": loc, "log_scale": log_scale})
-        return Compose((flow, last))
+        affine = affine_layer(loc, log_scale, frozen=False)
+        frame = affine_layer(jnp.zeros_like(loc), jnp.zeros_like(loc), frozen=True)
+        return Compose((flow, affine, frame))
+
+    @property
+    def _base_is_learnt(self) -> bool:
+        return self._base_choice != "normal"
+
+    def _initial_base(self, rng_key: Array) -> Any:
+        return make_base(self._base_choice, self.latent_dim, self._init_latent, rng_key)
 
     def _get_posterior(self) -> FlowDistribution:
         self._check_prototype()
         flow = numpyro.param(self._param_name, self._initial_flow)
-        return FlowDistribution(flow, self.get_base_dist())
+        base = None
+        if self._base_is_learnt:
+            base = numpyro.param(self._base_name, self._initial_base)
+        return self._posterior(flow, base)
+
+    def _posterior(
+        self, flow: Flow, base: Callable[[], dist.Distribution] | None
+    ) -> FlowDistribution:
+        z = self.get_base_dist() if base is None else base()
+        return FlowDistribution(flow, z, path_gradient=self.path_gradient)
 
     def _check_prototype(self) -> None:
         if self.prototype_trace is None:
@@ -129,8 +166,17 @@ class AutoFlow(AutoContinuous):
             )
 
     def get_base_dist(self) -> dist.Distribution:
-        """The standard Normal that the flow transforms."""
+        """Distribution of z: the standard Normal, or a learnt base as it starts.
+
+        A learnt base is among the parameters, which this method of `AutoContinuous` does not get:
+        as it is now, it is ``get_posterior(params).base_dist``. `NeuTraReparam` only needs to know
+        where z lives and draws a first point from here; its target is the model's posterior seen
+        through `get_transform`, whatever the base.
+        """
         self._check_prototype()
+        if self._base_is_learnt:
+            start: dist.Distribution = self._initial_base(jax.random.key(0))()
+            return start
         zeros = jnp.zeros_like(self._init_latent)
         return StandardNormal(zeros, jnp.ones_like(zeros)).to_event(1)
 
@@ -142,7 +188,8 @@ class AutoFlow(AutoContinuous):
 
     def get_posterior(self, params: dict[str, Any]) -> FlowDistribution:
         """Distribution of the packed, unconstrained latents."""
-        return FlowDistribution(self.get_transform(params), self.get_base_dist())
+        base = params[self._base_name] if self._base_is_learnt else None
+        return self._posterior(self.get_transform(params), base)
 
     def median(self, params: dict[str, Any]) -> dict[str, Array]:
         """Posterior median of each latent, from draws of the guide with a fixed key."""

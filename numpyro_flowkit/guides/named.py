@@ -7,6 +7,7 @@ from typing import Any
 from numpyro.infer.initialization import init_to_median
 
 from numpyro_flowkit import recipes
+from numpyro_flowkit.bases.choice import BaseChoice
 from numpyro_flowkit.guides.auto_flow import AutoFlow
 
 
@@ -18,6 +19,8 @@ class AutoMAF(AutoFlow):
         prefix: prefix of the guide's sites.
         init_loc_fn: NumPyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: as for `AutoFlow`.
+        base: as for `AutoFlow`.
         num_layers: as for `numpyro_flowkit.maf`, like all that follow.
         hidden_dims: widths of the hidden layers.
         activation: activation function.
@@ -34,6 +37,8 @@ class AutoMAF(AutoFlow):
         prefix: str = "auto",
         init_loc_fn: Callable[..., Any] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
         num_layers: int = 5,
         hidden_dims: Sequence[int] = (128, 128),
         activation: str = "relu",
@@ -46,7 +51,10 @@ class AutoMAF(AutoFlow):
             recipes.maf, num_layers=num_layers, hidden_dims=hidden_dims, activation=activation,
             residual=residual, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale)
+        super().__init__(
+            model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale,
+            path_gradient=path_gradient, base=base,
+        )  # fmt: skip
 
 
 class AutoIAF(AutoFlow):
@@ -57,6 +65,8 @@ class AutoIAF(AutoFlow):
         prefix: prefix of the guide's sites.
         init_loc_fn: NumPyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: as for `AutoFlow`.
+        base: as for `AutoFlow`.
         num_layers: as for `numpyro_flowkit.iaf`, like all that follow.
         hidden_dims: widths of the hidden layers.
         activation: activation function.
@@ -73,6 +83,8 @@ class AutoIAF(AutoFlow):
         prefix: str = "auto",
         init_loc_fn: Callable[..., Any] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
         num_layers: int = 5,
         hidden_dims: Sequence[int] = (128, 128),
         activation: str = "relu",
@@ -85,7 +97,10 @@ class AutoIAF(AutoFlow):
             recipes.iaf, num_layers=num_layers, hidden_dims=hidden_dims, activation=activation,
             residual=residual, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale)
+        super().__init__(
+            model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale,
+            path_gradient=path_gradient, base=base,
+        )  # fmt: skip
 
 
 class AutoRealNVP(AutoFlow):
@@ -96,6 +111,8 @@ class AutoRealNVP(AutoFlow):
         prefix: prefix of the guide's sites.
         init_loc_fn: NumPyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: as for `AutoFlow`.
+        base: as for `AutoFlow`.
         num_layers: as for `numpyro_flowkit.realnvp`, like all that follow.
         hidden_dims: widths of the hidden layers.
         activation: activation function.
@@ -112,6 +129,8 @@ class AutoRealNVP(AutoFlow):
         prefix: str = "auto",
         init_loc_fn: Callable[..., Any] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
         num_layers: int = 8,
         hidden_dims: Sequence[int] = (64, 64),
         activation: str = "relu",
@@ -124,4 +143,7 @@ class AutoRealNVP(AutoFlow):
             recipes.realnvp, num_layers=num_layers, hidden_dims=hidden_dims,
             activation=activation, mask=mask, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale)
+        super().__init__(
+            model, flow, prefix=prefix, init_loc_fn=init_loc_fn, init_scale=init_scale,
+            path_gradient=path_gradient, base=base,
+        )  # fmt: skip

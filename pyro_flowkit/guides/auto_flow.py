@@ -3,32 +3,38 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import pyro
 import torch
 from pyro.infer.autoguide.guides import AutoContinuous
 from pyro.infer.autoguide.initialization import InitMessenger, init_to_median
 from pyro.params.param_store import param_with_module_name
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, biject_to
 
 from flowkit_core import checks
-from flowkit_core.specs import DiagonalAffineSpec
-from pyro_flowkit.build import build
+from pyro_flowkit.bases.base import draw_seeded
+from pyro_flowkit.bases.choice import BaseChoice, checked_choice, make_base
 from pyro_flowkit.distributions import FlowDistribution, standard_normal
+from pyro_flowkit.guides.layers import affine_layer
 from pyro_flowkit.transforms import Compose, Flow
 
 # Draws behind median() and quantiles(): Monte Carlo error about 1 % of a posterior sd.
 _QUANTILE_DRAWS = 10_000
 
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
 class AutoFlow(AutoContinuous):
     """Guide ``q(theta)`` = a flow over all latents of a model, in unconstrained coordinates.
 
-    ``theta = loc + scale * flow(z)`` with z standard Normal; ``loc`` starts at ``init_loc_fn`` and
-    ``scale`` at ``init_scale``, both trainable, and the flow starts as the identity, so the guide
-    starts as that Normal. It is a Pyro `AutoContinuous` guide and works wherever one does
+    ``theta = m + S (loc + L flow(z))`` with z from a base, the standard Normal by default. L is
+    lower triangular (diagonal above 128 latents) and starts as ``init_scale`` times the identity,
+    ``loc`` starts at ``init_loc_fn``, both trainable, and the flow starts as the identity, so the
+    guide starts as that Normal. The frame (m, S) is fixed: the identity, until `warm_start` sets it
+    to where the posterior is. It is a Pyro `AutoContinuous` guide and works wherever one does
     (`NeuTraReparam`, `AutoGuideList`, every ELBO).
 
     The flow is built when the guide is first called with the model's arguments; do that before
@@ -42,10 +48,17 @@ class AutoFlow(AutoContinuous):
             ``functools.partial(realnvp, num_layers=10)``.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: use path gradients (see `FlowDistribution`). They pay near the posterior;
+            far from it, and for bounds of several weighted particles (`RenyiELBO`), switch them
+            off. ``guide.path_gradient`` may be set between steps.
+        base: what z is drawn from: "normal"; "student_t", with learnt tails; "mixture", with
+            several modes (4 diagonal Normals, learnt); or a callable from D to a base, e.g.
+            ``functools.partial(mixture_base, num_components=5)``. See `student_t_base` and
+            `mixture_base`.
 
     Raises:
-        ValueError: when first called, if the model subsamples a plate that holds latents, or the
-            flow has another dimension or takes a context.
+        ValueError: when first called, if the model subsamples a plate that holds latents, the flow
+            has another dimension or takes a context, or the base has another dimension.
         RuntimeError: if parts are asked for before the first call, or there is no latent.
 
     References:
@@ -64,6 +77,7 @@ class AutoFlow(AutoContinuous):
     """
 
     transform: Compose | None
+    base: nn.Module | None
     _bare_model: tuple[Callable[..., Any]] | None
 
     def __init__(
@@ -73,7 +87,11 @@ class AutoFlow(AutoContinuous):
         *,
         init_loc_fn: Callable[..., Tensor] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
     ) -> None:
+        path_gradient = checks.boolean("path_gradient", path_gradient)
+        base = checked_choice(base)
         self.init_scale = checks.positive_float("init_scale", init_scale)
         if not callable(flow) or isinstance(flow, Flow):
             raise TypeError(
@@ -82,15 +100,36 @@ class AutoFlow(AutoContinuous):
             )
         super().__init__(model, init_loc_fn=init_loc_fn)
         self.init_loc_fn = init_loc_fn
+        self.path_gradient = path_gradient
         self._bare_model = (model,)
         self._make_flow = flow
+        self._base_choice = base
         self.transform = None
+        self.base = None
+
+    def bare_model(self) -> Callable[..., Any]:
+        """The model as it was given; upstream's ``model`` sets the starting values, too.
+
+        Raises:
+            RuntimeError: for a guide that was unpickled, which comes without its model.
+        """
+        if self._bare_model is None:
+            raise RuntimeError(
+                f"{type(self).__name__}: this guide was unpickled, and the model is not saved with "
+                "it; make a new guide of the model and load_state_dict() the saved weights"
+            )
+        return self._bare_model[0]
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         try:
             self._check_plates()
-            self.transform = self._with_stored_weights(self._build_transform())
+            transform = self._build_transform()
+            like = next(transform.parameters())
+            base = make_base(self._base_choice, self.latent_dim, like)
+            self.transform = self._with_stored_weights("transform", transform)
+            if base is not None:
+                self.base = self._with_stored_weights("base", base)
         except BaseException:
             self.prototype_trace = None  # so that the next call reports the error again
             raise
@@ -115,29 +154,30 @@ class AutoFlow(AutoContinuous):
                 f"input_dim={flow.input_dim}, context_dim={flow.context_dim}"
             )
         log_scale = torch.full_like(loc, math.log(self.init_scale))
-        last = build(DiagonalAffineSpec(self.latent_dim), {"shift": loc, "log_scale": log_scale})
-        return Compose([flow, last]).to(device=loc.device, dtype=loc.dtype)
+        affine = affine_layer(loc, log_scale, frozen=False)
+        frame = affine_layer(torch.zeros_like(loc), torch.zeros_like(loc), frozen=True)
+        return Compose([flow, affine, frame]).to(device=loc.device, dtype=loc.dtype)
 
-    def _stored_name(self, parameter: str) -> str:
-        """Name under which Pyro's parameter store keeps a parameter of the flow."""
-        return str(param_with_module_name(self._pyro_get_fullname("transform"), parameter))
+    def _stored_names(self, part: str, module: nn.Module) -> dict[str, nn.Parameter]:
+        """Parameters of a part ("transform" or "base") by their names in Pyro's parameter store."""
+        own = self._pyro_get_fullname(part)
+        return {str(param_with_module_name(own, n)): p for n, p in module.named_parameters()}
 
-    def _with_stored_weights(self, flow: Compose) -> Compose:
+    def _with_stored_weights(self, part: str, module: ModuleT) -> ModuleT:
         """Take over weights that Pyro's store holds under this guide's names: a loaded store's."""
         store = pyro.get_param_store()
-        for name, parameter in flow.named_parameters():
-            if self._stored_name(name) not in store:
-                return flow
-            stored = store[self._stored_name(name)]
+        for name, parameter in self._stored_names(part, module).items():
+            if name not in store:
+                return module
+            stored = store[name]
             if stored.shape != parameter.shape:
                 raise ValueError(
-                    f"Pyro's parameter store holds {self._stored_name(name)!r} of another guide: "
-                    f"expected shape {tuple(parameter.shape)}, got {tuple(stored.shape)}; call "
+                    f"Pyro's parameter store holds {name!r} of another guide: expected shape "
+                    f"{tuple(parameter.shape)}, got {tuple(stored.shape)}; call "
                     "pyro.clear_param_store() before using this guide"
                 )
-        name = self._pyro_get_fullname("transform")
-        loaded = pyro.module(name, flow, update_module_params=True)
-        return cast(Compose, loaded)
+        pyro.module(self._pyro_get_fullname(part), module, update_module_params=True)
+        return module
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Sample every latent, with the same arguments as the model."""
@@ -150,19 +190,18 @@ class AutoFlow(AutoContinuous):
 
         Otherwise SVI would optimise the other guide's weights while this one's are evaluated.
         """
-        flow = self._modules.get("transform")
-        if flow is None:
-            return
         store = pyro.get_param_store()
-        names = [(self._stored_name(name), p) for name, p in flow.named_parameters()]
-        first, parameter = names[0]
-        if first not in store:
-            return
-        stored: Any = store[first]
-        if stored.unconstrained() is not parameter:
-            for name, _ in names:
-                if name in store:
-                    del store[name]
+        for part in ("transform", "base"):
+            module = self._modules.get(part)  # an attribute's look-up would register it
+            names = {} if module is None else self._stored_names(part, module)
+            first = next(iter(names), None)
+            if first is None or first not in store:
+                continue
+            stored: Any = store[first]
+            if stored.unconstrained() is not names[first]:
+                for name in names:
+                    if name in store:
+                        del store[name]
 
     def _flow(self) -> Compose:
         if self.transform is None:
@@ -173,8 +212,16 @@ class AutoFlow(AutoContinuous):
         return self.transform
 
     def get_base_dist(self) -> Distribution:
-        """The standard Normal that the flow transforms."""
-        return standard_normal(self._flow())
+        """Distribution of z: the standard Normal, or the learnt base as it is now.
+
+        `NeuTraReparam` only needs to know where z lives and draws a first point from here; its
+        target is the model's posterior seen through `get_transform`, whatever the base.
+        """
+        flow = self._flow()
+        if self.base is None:
+            return standard_normal(flow)
+        base: Distribution = self.base()
+        return base
 
     def get_transform(self, *args: Any, **kwargs: Any) -> Compose:
         """The flow with its location and scale, base to unconstrained latents."""
@@ -182,16 +229,20 @@ class AutoFlow(AutoContinuous):
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> FlowDistribution:
         """Distribution of the packed, unconstrained latents."""
-        return FlowDistribution(self._flow())
+        base = self.get_base_dist()
+        return FlowDistribution(self._flow(), base, path_gradient=self.path_gradient)
 
     @torch.no_grad()
     def _draw_latents(self, count: int, generator: torch.Generator | None) -> Tensor:
         """Unconstrained draws (count, D); the sweep's workspace stays bounded by the chunks."""
         flow = self._flow()
         like = next(flow.parameters())
-        z = torch.randn(
-            count, flow.input_dim, generator=generator, dtype=like.dtype, device=like.device
-        )
+        if self.base is None:
+            z = torch.randn(
+                count, flow.input_dim, generator=generator, dtype=like.dtype, device=like.device
+            )
+        else:
+            z = draw_seeded(self.get_base_dist(), count, generator)
         return torch.cat([flow.forward_and_log_det(part)[0] for part in z.split(4096)])
 
     def _constrain(self, latents: Tensor) -> dict[str, Tensor]:

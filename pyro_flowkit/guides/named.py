@@ -8,6 +8,7 @@ from pyro.infer.autoguide.initialization import init_to_median
 from torch import Tensor
 
 from pyro_flowkit import recipes
+from pyro_flowkit.bases.choice import BaseChoice
 from pyro_flowkit.guides.auto_flow import AutoFlow
 
 
@@ -18,6 +19,8 @@ class AutoMAF(AutoFlow):
         model: a Pyro model whose latents are continuous.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: as for `AutoFlow`.
+        base: as for `AutoFlow`.
         num_layers: as for `pyro_flowkit.maf`, like all that follow.
         hidden_dims: widths of the hidden layers.
         activation: activation function.
@@ -33,6 +36,8 @@ class AutoMAF(AutoFlow):
         *,
         init_loc_fn: Callable[..., Tensor] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
         num_layers: int = 5,
         hidden_dims: Sequence[int] = (128, 128),
         activation: str = "relu",
@@ -45,7 +50,10 @@ class AutoMAF(AutoFlow):
             recipes.maf, num_layers=num_layers, hidden_dims=hidden_dims, activation=activation,
             residual=residual, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(model, flow, init_loc_fn=init_loc_fn, init_scale=init_scale)
+        super().__init__(
+            model, flow, init_loc_fn=init_loc_fn, init_scale=init_scale,
+            path_gradient=path_gradient, base=base,
+        )  # fmt: skip
 
 
 class AutoIAF(AutoFlow):
@@ -55,6 +63,8 @@ class AutoIAF(AutoFlow):
         model: a Pyro model whose latents are continuous.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: as for `AutoFlow`.
+        base: as for `AutoFlow`.
         num_layers: as for `pyro_flowkit.iaf`, like all that follow.
         hidden_dims: widths of the hidden layers.
         activation: activation function.
@@ -70,6 +80,8 @@ class AutoIAF(AutoFlow):
         *,
         init_loc_fn: Callable[..., Tensor] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
         num_layers: int = 5,
         hidden_dims: Sequence[int] = (128, 128),
         activation: str = "relu",
@@ -82,7 +94,10 @@ class AutoIAF(AutoFlow):
             recipes.iaf, num_layers=num_layers, hidden_dims=hidden_dims, activation=activation,
             residual=residual, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(model, flow, init_loc_fn=init_loc_fn, init_scale=init_scale)
+        super().__init__(
+            model, flow, init_loc_fn=init_loc_fn, init_scale=init_scale,
+            path_gradient=path_gradient, base=base,
+        )  # fmt: skip
 
 
 class AutoRealNVP(AutoFlow):
@@ -92,6 +107,8 @@ class AutoRealNVP(AutoFlow):
         model: a Pyro model whose latents are continuous.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
         init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        path_gradient: as for `AutoFlow`.
+        base: as for `AutoFlow`.
         num_layers: as for `pyro_flowkit.realnvp`, like all that follow.
         hidden_dims: widths of the hidden layers.
         activation: activation function.
@@ -107,6 +124,8 @@ class AutoRealNVP(AutoFlow):
         *,
         init_loc_fn: Callable[..., Tensor] = init_to_median,
         init_scale: float = 0.1,
+        path_gradient: bool = True,
+        base: BaseChoice = "normal",
         num_layers: int = 8,
         hidden_dims: Sequence[int] = (64, 64),
         activation: str = "relu",
@@ -119,4 +138,7 @@ class AutoRealNVP(AutoFlow):
             recipes.realnvp, num_layers=num_layers, hidden_dims=hidden_dims,
             activation=activation, mask=mask, mixing=mixing, law=law, seed=seed,
         )  # fmt: skip
-        super().__init__(model, flow, init_loc_fn=init_loc_fn, init_scale=init_scale)
+        super().__init__(
+            model, flow, init_loc_fn=init_loc_fn, init_scale=init_scale,
+            path_gradient=path_gradient, base=base,
+        )  # fmt: skip
