@@ -52,7 +52,7 @@ def _draw_tail(axes: Any, found: GuideDiagnostics) -> None:
     axes.plot(ranks[: len(smoothed)], smoothed, color=COLOURS[1], label="smoothed")
     axes.axhline(0, color="0.5", linestyle=":", label="all equal")
     axes.set(
-        title=f"khat = {found.khat:.2f} (threshold {found.khat_threshold:.2f})",
+        title=f"khat = {found.khat:z.2f} (threshold {found.khat_threshold:.2f})",
         xlabel="rank of the draw (log10)",
         ylabel="weight relative to the mean (log10)",
     )

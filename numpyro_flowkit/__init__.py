@@ -6,12 +6,21 @@ for _module in ("jax", "numpyro", "optax"):
     _require(_module, extra="numpyro", purpose="numpyro_flowkit")
 
 from flowkit_core import CheckpointError, __version__
+from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
 from numpyro_flowkit.bases import mixture_base, student_t_base
 from numpyro_flowkit.build import FlowInit, build
 from numpyro_flowkit.checkpoint import load_flow, save_flow
 from numpyro_flowkit.density import fit_density
 from numpyro_flowkit.distributions import FlowDistribution
-from numpyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP, ImportanceWeightedELBO
+from numpyro_flowkit.guides import (
+    AutoFlow,
+    AutoIAF,
+    AutoMAF,
+    AutoRealNVP,
+    ImportanceWeightedELBO,
+    diagnose,
+    importance_resample,
+)
 from numpyro_flowkit.recipes import (
     compose,
     iaf,
@@ -35,12 +44,15 @@ __all__ = [
     "Flow",
     "FlowDistribution",
     "FlowInit",
+    "GuideDiagnostics",
     "ImportanceWeightedELBO",
     "__version__",
     "build",
     "compose",
+    "diagnose",
     "fit_density",
     "iaf",
+    "importance_resample",
     "load_flow",
     "lu_linear",
     "maf",
@@ -52,4 +64,5 @@ __all__ = [
     "round_trip",
     "save_flow",
     "student_t_base",
+    "to_arviz",
 ]

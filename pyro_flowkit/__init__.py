@@ -6,12 +6,21 @@ for _module in ("torch", "pyro"):
     _require(_module, extra="pyro", purpose="pyro_flowkit")
 
 from flowkit_core import CheckpointError, __version__
+from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
 from pyro_flowkit.bases import mixture_base, student_t_base
 from pyro_flowkit.build import build
 from pyro_flowkit.checkpoint import load_flow, save_flow
 from pyro_flowkit.density import fit_density
 from pyro_flowkit.distributions import FlowDistribution
-from pyro_flowkit.guides import AutoFlow, AutoIAF, AutoMAF, AutoRealNVP, ImportanceWeightedELBO
+from pyro_flowkit.guides import (
+    AutoFlow,
+    AutoIAF,
+    AutoMAF,
+    AutoRealNVP,
+    ImportanceWeightedELBO,
+    diagnose,
+    importance_resample,
+)
 from pyro_flowkit.recipes import (
     compose,
     iaf,
@@ -34,12 +43,15 @@ __all__ = [
     "ConditionedFlow",
     "Flow",
     "FlowDistribution",
+    "GuideDiagnostics",
     "ImportanceWeightedELBO",
     "__version__",
     "build",
     "compose",
+    "diagnose",
     "fit_density",
     "iaf",
+    "importance_resample",
     "load_flow",
     "lu_linear",
     "maf",
@@ -51,4 +63,5 @@ __all__ = [
     "round_trip",
     "save_flow",
     "student_t_base",
+    "to_arviz",
 ]

@@ -170,10 +170,10 @@ class GuideDiagnostics:
     def __str__(self) -> str:
         no_tail = "; the largest weights are equal" if self.khat == -math.inf else ""
         lines = [
-            f"ELBO          {self.elbo:.3f} +- {self.elbo_stderr:.3f} nats",
-            f"log evidence  {self.log_evidence:.3f} +- {self.log_evidence_stderr:.3f} nats",
-            f"gap           {self.gap:.3f} nats, about KL(guide || posterior)",
-            f"khat          {self.khat:.2f} (threshold {self.khat_threshold:.2f}{no_tail})",
+            f"ELBO          {self.elbo:z.3f} +- {self.elbo_stderr:.3f} nats",
+            f"log evidence  {self.log_evidence:z.3f} +- {self.log_evidence_stderr:.3f} nats",
+            f"gap           {self.gap:z.3f} nats, about KL(guide || posterior)",
+            f"khat          {self.khat:z.2f} (threshold {self.khat_threshold:.2f}{no_tail})",
             f"ESS           {self.ess:.0f} of {self.num_samples} draws "
             f"({100 * self.ess_fraction:.0f} %)",
         ]
@@ -193,7 +193,7 @@ class GuideDiagnostics:
         lines = ["", f"{'parameter':{width}}" + "".join(f"{head:>11}" for head in heads)]
         lines += [
             f"{p.name:{width}}{p.raw_mean:11.4g}{p.smoothed_mean:11.4g}"
-            f"{p.raw_sd:11.4g}{p.smoothed_sd:11.4g}{p.difference:11.2f}"
+            f"{p.raw_sd:11.4g}{p.smoothed_sd:11.4g}{p.difference:z11.2f}"
             for p in ranked
         ]
         left = len(self.parameters) - len(ranked)

@@ -27,8 +27,8 @@ def judge(found: "GuideDiagnostics") -> tuple[Level, str]:
     if broken:
         return "do not trust", f"do not trust: {broken}"
     numbers = (
-        f"khat {found.khat:.2f} <= {found.khat_threshold:.2f}, "
-        f"ESS {100 * found.ess_fraction:.0f} %, gap {found.gap:.2f} nats"
+        f"khat {found.khat:z.2f} <= {found.khat_threshold:.2f}, "
+        f"ESS {100 * found.ess_fraction:.0f} %, gap {found.gap:z.2f} nats"
     )
     off = _what_is_off(found)
     if off:
@@ -50,7 +50,7 @@ def _what_is_broken(found: "GuideDiagnostics") -> str:
         return "the model has no density at any draw of the guide"
     if not found.khat <= found.khat_threshold:
         return (
-            f"khat {found.khat:.2f} > {found.khat_threshold:.2f}, few draws carry the weight: the "
+            f"khat {found.khat:z.2f} > {found.khat_threshold:.2f}, few draws carry the weight: the "
             "guide is too narrow, or not where the posterior is, and importance weighting cannot "
             "mend it"
         )

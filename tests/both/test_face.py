@@ -40,6 +40,9 @@ OWN_ARGUMENTS = {
     # Pyro's ELBOs draw particles in a plate, whose place they have to know; NumPyro's map.
     "ImportanceWeightedELBO": ({"max_plate_nesting"}, set()),
     "ImportanceWeightedELBO.loss": (set(), {"rng_key", "param_map"}),
+    # As in the first two: where parameters are, and where randomness comes from.
+    "diagnose": ({"generator"}, {"params", "rng_key"}),
+    "importance_resample": ({"generator"}, {"params", "rng_key"}),
 }
 # Arguments with a default in one wing alone.
 OPTIONAL_IN_PYRO = {("build", "arrays")}  # drawn from the seed where none are given
