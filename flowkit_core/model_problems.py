@@ -12,9 +12,9 @@ class ModelError(ValueError):
 def discrete_latent(site: str, distribution: str) -> ModelError:
     """For a latent that takes separate values."""
     return ModelError(
-        f"site {site!r} ({distribution}) is discrete, and a flow guide is continuous: sum it out in "
-        f"the model, or hide it from the guide (block with hide=[{site!r}]) and enumerate it with "
-        "TraceEnum_ELBO"
+        f"site {site!r} ({distribution}) is discrete, and a flow guide is continuous: sum it out "
+        f"in the model, or hide it from the guide (block with hide=[{site!r}]) and enumerate it "
+        "with TraceEnum_ELBO"
     )
 
 

@@ -19,7 +19,9 @@ from numpyro_flowkit.guides import (
     AutoRealNVP,
     ImportanceWeightedELBO,
     diagnose,
+    fit_guide,
     importance_resample,
+    warm_start,
 )
 from numpyro_flowkit.recipes import (
     compose,
@@ -51,6 +53,7 @@ __all__ = [
     "compose",
     "diagnose",
     "fit_density",
+    "fit_guide",
     "iaf",
     "importance_resample",
     "load_flow",
@@ -65,4 +68,5 @@ __all__ = [
     "save_flow",
     "student_t_base",
     "to_arviz",
+    "warm_start",
 ]

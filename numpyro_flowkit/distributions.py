@@ -10,6 +10,7 @@ from numpyro.distributions.util import sum_rightmost, validate_sample
 
 from flowkit_core import checks
 from numpyro_flowkit.build import FlowInit
+from numpyro_flowkit.native.materialised import materialised
 from numpyro_flowkit.transforms import ConditionedFlow, Flow
 
 
@@ -155,7 +156,8 @@ class StandardNormal(dist.Normal):
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draws of shape ``sample_shape + batch_shape``."""
         shape = sample_shape + self.batch_shape
-        return self.loc + self.scale * jax.random.normal(key, shape, jnp.result_type(self.loc))
+        z = materialised(jax.random.normal(key, shape, jnp.result_type(self.loc)))
+        return self.loc + self.scale * z
 
 
 def standard_normal(flow: Flow | ConditionedFlow) -> dist.Distribution:

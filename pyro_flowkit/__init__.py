@@ -19,7 +19,9 @@ from pyro_flowkit.guides import (
     AutoRealNVP,
     ImportanceWeightedELBO,
     diagnose,
+    fit_guide,
     importance_resample,
+    warm_start,
 )
 from pyro_flowkit.recipes import (
     compose,
@@ -50,6 +52,7 @@ __all__ = [
     "compose",
     "diagnose",
     "fit_density",
+    "fit_guide",
     "iaf",
     "importance_resample",
     "load_flow",
@@ -64,4 +67,5 @@ __all__ = [
     "save_flow",
     "student_t_base",
     "to_arviz",
+    "warm_start",
 ]

@@ -4,10 +4,10 @@
 2. *path*: path gradient, whose variance vanishes as the guide becomes the posterior.
 3. *decay*: the same gradient while the rate falls along a cosine; weights are averaged.
 
-A phase of constant rate ends when the ELBO has stopped improving, by this rule: through the medians
-of the last `TREND` windows of steps a line is laid by least squares; if the gain that it foretells
-for as many windows again is below `TOLERANCE` nats, or within two of its standard errors, it is over.
-Medians, because a single draw from a tail can move a window's mean by any amount.
+A phase of constant rate ends when the ELBO has stopped improving, by this rule: through the
+medians of the last `TREND` windows of steps a line is laid by least squares; if the gain that it
+foretells for as many windows again is below `TOLERANCE` nats, or within two of its standard errors,
+the phase is over. Medians, because a single draw from a tail can move a mean by any amount.
 
 A window whose median is worse than the best one by more than `FALL` nats and ten standard errors
 sends the fit back to the best weights, at half the rate; after the second time the total gradient

@@ -76,12 +76,13 @@ class GuideFitState:
         history, arrays = _FILE.read(path, identity, _check_history)
         windows = [WindowRecord(**window) for window in history.pop("windows")]
         losses = arrays["current"].pop("losses", np.zeros(0))
-        return cls(**history, windows=windows, losses=losses.tolist(), **arrays)
+        current, best = arrays["current"], arrays["best"]
+        return cls(**history, windows=windows, losses=losses.tolist(), current=current, best=best)
 
 
 def _check_history(history: dict[str, Any]) -> None:
     """Raise unless this is what `GuideFitState.write` writes."""
-    fields = {f for f in GuideFitState.__dataclass_fields__ if f not in ("current", "best", "losses")}
+    fields = set(GuideFitState.__dataclass_fields__) - {"current", "best", "losses"}
     if set(history) != fields:
         raise ValueError(f"expected the entries {sorted(fields)}, got {sorted(history)}")
     for name in ("step", "phase_start", "phase_window", "decay_end", "falls", "skipped_steps"):

@@ -119,4 +119,5 @@ def _name(architecture: FlowSpec | None) -> str:
 
 
 def layout(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shapes and dtypes by name, to tell one flow's weights from another's."""
     return {name: (a.shape, str(a.dtype)) for name, a in sorted(arrays.items())}

@@ -58,7 +58,7 @@ class FitState:
             ValueError: if it belongs to a fit of another flow or with other settings.
         """
         history, arrays = _FILE.read(path, _identity(settings, num_rows, flow), _check_history)
-        return cls(**history, **arrays)
+        return cls(**history, current=arrays["current"], best=arrays["best"])
 
 
 def _identity(settings: FitSettings, num_rows: int, flow: str) -> dict[str, Any]:

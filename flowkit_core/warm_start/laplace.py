@@ -1,5 +1,6 @@
 """The Gaussian at a mode whose precision is the negative Hessian there."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ def laplace(target: Target, point: Floats) -> Laplace | None:
         return None
     for _ in range(_MAX_NEWTON_STEPS):
         step = shape.covariance @ gradient
-        if np.sqrt(max(gradient @ step, 0.0)) < 1e-4:
+        if _length(gradient @ step) < 1e-4:
             break
         moved = _line_search(target, point, value, gradient, step)
         if moved is None:
@@ -48,9 +49,14 @@ def laplace(target: Target, point: Floats) -> Laplace | None:
         if found is None:
             break
         shape = found
-    decrement = np.sqrt(max(gradient @ shape.covariance @ gradient, 0.0))
-    is_mode = shape.was_definite and bool(decrement < _AT_MODE)
+    decrement = _length(gradient @ shape.covariance @ gradient)
+    is_mode = shape.was_definite and decrement < _AT_MODE
     return Laplace(Gaussian(point, shape.factor), value, is_mode)
+
+
+def _length(square: float) -> float:
+    """Square root; zero for what rounding made negative."""
+    return math.sqrt(max(float(square), 0.0))
 
 
 def _line_search(

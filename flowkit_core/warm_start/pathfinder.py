@@ -25,7 +25,8 @@ def gaussians(path: Trajectory, *, diagonal: bool) -> list[Gaussian]:
         diagonal: neglect correlations, in O(D) for each point.
     """
     chosen = set(np.unique(np.linspace(1, len(path.points) - 1, _MAX_GAUSSIANS).astype(int)))
-    found, pairs = [], []
+    found: list[Gaussian] = []
+    pairs: list[tuple[Floats, Floats]] = []
     alpha = np.ones(path.points.shape[1])
     for t in range(1, len(path.points)):
         s = path.points[t] - path.points[t - 1]
@@ -59,13 +60,13 @@ def _at(
 ) -> Gaussian | None:
     if diagonal:
         return Gaussian(point + alpha * gradient, np.sqrt(alpha))
-    inverse = np.diag(alpha)
+    inverse: Floats = np.diag(alpha)
     for s, y in pairs:  # the BFGS update of an inverse Hessian
         rho = 1 / (s @ y)
         left = np.eye(len(point)) - rho * np.outer(s, y)
         inverse = left @ inverse @ left.T + rho * np.outer(s, s)
     try:
-        scale = np.linalg.cholesky((inverse + inverse.T) / 2)
+        scale: Floats = np.linalg.cholesky((inverse + inverse.T) / 2)
     except np.linalg.LinAlgError:
         return None
-    return Gaussian(point + inverse @ gradient, scale)
+    return Gaussian(np.asarray(point + inverse @ gradient, np.float64), scale)

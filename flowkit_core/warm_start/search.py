@@ -66,9 +66,8 @@ def find_gaussian(
     paths = [path for path in (ascend(target, start) for start in starts) if path is not None]
     z = np.random.default_rng(seed).normal(size=(_NUM_DRAWS, len(fallback.loc)))
     ranked = {"start": [_rated(fallback, target, z)]}
-    ranked["pathfinder"] = [
-        _rated(g, target, z) for path in paths for g in pathfinder.gaussians(path, diagonal=diagonal)
-    ]
+    on_the_way = [g for path in paths for g in pathfinder.gaussians(path, diagonal=diagonal)]
+    ranked["pathfinder"] = [_rated(gaussian, target, z) for gaussian in on_the_way]
     tops = [] if diagonal or method != "laplace" else _tops(target, paths)
     ranked["laplace"] = [_rated(top.gaussian, target, z) for top in tops]
     best = {name: max(rated, key=lambda r: r[0]) for name, rated in ranked.items() if rated}

@@ -57,8 +57,6 @@ def ascend(target: Target, start: Floats) -> Trajectory | None:
         seen.clear()
 
     options = {"maxiter": _MAX_ITERATIONS, "maxcor": 10, "ftol": 1e-14, "gtol": 1e-9}
-    optimize.minimize(
-        descend, start, jac=True, method="L-BFGS-B", callback=keep, options=options
-    )
+    optimize.minimize(descend, start, jac=True, method="L-BFGS-B", callback=keep, options=options)
     points, values, gradients = (np.array(part) for part in zip(*path, strict=True))
     return Trajectory(points, values, gradients)

@@ -1,12 +1,13 @@
 """Affine layers at the end of a guide."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from flowkit_core.guide_layers import affine_spec
 from flowkit_core.specs import TriangularAffineSpec
 from numpyro_flowkit.build import build
-from numpyro_flowkit.transforms import Flow
+from numpyro_flowkit.transforms import Compose, Flow
 
 
 def affine_layer(
@@ -27,3 +28,8 @@ def affine_layer(
     square = jnp.zeros((len(shift), len(shift)), shift.dtype)
     lower = square if lower is None else lower
     return build(spec, {"lower": lower, "log_diagonal": log_scale, "shift": shift})
+
+
+def has_frame(transform: Compose) -> bool:
+    """Whether a guide's frame is anything but the identity it starts as."""
+    return any(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(transform.layers[-1]))

@@ -14,13 +14,14 @@ from flowkit_core.warm_start import Gaussian, WarmStart, find_gaussian
 from flowkit_core.warm_start.target import Floats
 from numpyro_flowkit.guides.auto_flow import AutoFlow
 from numpyro_flowkit.guides.layers import affine_layer
+from numpyro_flowkit.guides.model_checks import check_start
 from numpyro_flowkit.guides.start import started_params
-from numpyro_flowkit.guides.target import Params, check_start, in_chunks, log_density
+from numpyro_flowkit.guides.target import Params, in_chunks, log_density
 from numpyro_flowkit.transforms import Compose
 
 # Points whose log-density is evaluated at once.
 _CHUNK = 128
-# Half-width of the cube that the further starts are drawn from, as NumPyro's init_to_uniform has it.
+# Half-width of the cube that further starts are drawn from, as in NumPyro's init_to_uniform.
 _RADIUS = 2.0
 
 
@@ -36,8 +37,8 @@ def warm_start(
     """Set a guide's frame to the location and scale of the posterior.
 
     Climbs the log-density by L-BFGS from ``num_starts`` points, takes the Gaussians at the top
-    (inverse Hessian) and on the way (inverse Hessian as L-BFGS knows it), and keeps the one with the
-    best ELBO, so a higher mode wins over a lower one, and a posterior without a mode (a funnel)
+    (inverse Hessian) and on the way (inverse Hessian as L-BFGS knows it), and keeps the one with
+    the best ELBO, so a higher mode wins over a lower one, and a posterior without a mode (a funnel)
     gets a Gaussian from the way. The covariance is full up to 128 latents and diagonal above.
     The guide's last layers become that Gaussian; its flow stays what it is, the identity if it is
     new. Everything trained afterwards works in coordinates in which the posterior is about standard

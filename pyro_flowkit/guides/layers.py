@@ -6,7 +6,7 @@ from torch import Tensor
 from flowkit_core.guide_layers import affine_spec
 from flowkit_core.specs import TriangularAffineSpec
 from pyro_flowkit.build import build
-from pyro_flowkit.transforms import Flow
+from pyro_flowkit.transforms import Compose, Flow
 
 
 def affine_layer(
@@ -27,3 +27,9 @@ def affine_layer(
     square = torch.zeros(len(shift), len(shift), dtype=shift.dtype, device=shift.device)
     lower = square if lower is None else lower
     return build(spec, {"lower": lower, "log_diagonal": log_scale, "shift": shift})
+
+
+def has_frame(transform: Compose) -> bool:
+    """Whether a guide's frame is anything but the identity it starts as."""
+    frame = transform.parts[-1]
+    return isinstance(frame, Flow) and any(bool(p.any()) for p in frame.parameters())

@@ -1,7 +1,8 @@
 """The posterior that a guide approximates, as a function of its unconstrained latents."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -12,6 +13,7 @@ from pyro.infer.autoguide.guides import AutoContinuous
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
+from torch._C import _LinAlgError as LinAlgError
 from torch.distributions import biject_to
 
 from pyro_flowkit.guides.devices import cuda_devices
@@ -48,7 +50,10 @@ class Target:
     def log_density(self, latents: Tensor) -> Tensor:
         """Log-density of each row, (n, D) to (n,), differentiable."""
         if self.is_vectorized:
-            return self._together(latents)
+            try:
+                return self._together(latents)
+            except LinAlgError:  # of some row; the others are as good as ever
+                pass
         return torch.stack([self._alone(row) for row in latents])
 
     def in_chunks(self, latents: Tensor, chunk_size: int) -> Tensor:
@@ -68,7 +73,7 @@ class Target:
             if site["type"] == "param" and site["value"] is not None:
                 params[name] = site["value"].unconstrained()
             for frame in site.get("cond_indep_stack", ()):
-                if frame.vectorized:
+                if frame.dim is not None:  # none of a sequential plate
                     depth = max(depth, -frame.dim)
         return params, depth
 
@@ -106,15 +111,18 @@ class Target:
         spread = latents.reshape(count, *(1,) * self._depth, latents.shape[-1])
         values, log_jacobian = self._constrained(spread, count)
         score = _LogDensity(values, count, self._depth)
-        with poutine.block(), score, pyro.plate("_particles", count, dim=-self._depth - 1):
+        with _unvalidated(), score, pyro.plate("_particles", count, dim=-self._depth - 1):
             self._model(*self._args, **self._kwargs)
         return score.total + log_jacobian
 
     def _alone(self, latent: Tensor) -> Tensor:
         values, log_jacobian = self._constrained(latent, 1)
         score = _LogDensity(values, 1, None)
-        with poutine.block(), score:
-            self._model(*self._args, **self._kwargs)
+        try:
+            with _unvalidated(), score:
+                self._model(*self._args, **self._kwargs)
+        except LinAlgError:  # as of a covariance that rounding made indefinite
+            return latent.new_full((), torch.nan)
         return (score.total + log_jacobian)[0]
 
     def _constrained(self, latents: Tensor, count: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -128,6 +136,16 @@ class Target:
             values[site["name"]] = value
             total = total + log_det.reshape(count, -1).sum(-1)
         return values, total
+
+
+@contextmanager
+def _unvalidated() -> Iterator[None]:
+    """Out of sight of the caller's handlers; what overflows is not an error but a density of zero.
+
+    The first run of the model, at the guide's starting point, is validated.
+    """
+    with poutine.block(), pyro.validation_enabled(False):
+        yield
 
 
 class _LogDensity(Messenger):

@@ -10,14 +10,13 @@ from flowkit_core import checks
 from flowkit_core.warm_start import Gaussian, WarmStart, find_gaussian
 from flowkit_core.warm_start.target import Floats
 from pyro_flowkit.guides.auto_flow import AutoFlow
-from pyro_flowkit.guides.devices import cuda_devices
 from pyro_flowkit.guides.layers import affine_layer
-from pyro_flowkit.guides.model_checks import check_start
+from pyro_flowkit.guides.model_checks import check_start, meet
 from pyro_flowkit.guides.target import Target
 
 # Points whose log-density is evaluated at once.
 _CHUNK = 128
-# Half-width of the cube that the further starts are drawn from, as Pyro's init_to_uniform has it.
+# Half-width of the cube that further starts are drawn from, as in Pyro's init_to_uniform.
 _RADIUS = 2.0
 
 
@@ -32,8 +31,8 @@ def warm_start(
     """Set a guide's frame to the location and scale of the posterior.
 
     Climbs the log-density by L-BFGS from ``num_starts`` points, takes the Gaussians at the top
-    (inverse Hessian) and on the way (inverse Hessian as L-BFGS knows it), and keeps the one with the
-    best ELBO, so a higher mode wins over a lower one, and a posterior without a mode (a funnel)
+    (inverse Hessian) and on the way (inverse Hessian as L-BFGS knows it), and keeps the one with
+    the best ELBO, so a higher mode wins over a lower one, and a posterior without a mode (a funnel)
     gets a Gaussian from the way. The covariance is full up to 128 latents and diagonal above.
     The guide's last layers become that Gaussian; its flow stays what it is, the identity if it is
     new. Everything trained afterwards works in coordinates in which the posterior is about standard
@@ -78,12 +77,11 @@ def warm_start(
         raise TypeError(f"guide: expected an AutoFlow, got {type(guide).__name__}")
     count = checks.positive_int("num_starts", num_starts)
     seed = checks.int_at_least("seed", seed, 0)
-    if guide.prototype_trace is None:
-        guide(*args, **kwargs)
-    loc = guide._init_loc()
     model = guide.bare_model()
-    with torch.random.fork_rng(devices=cuda_devices(loc)):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
+        meet(guide, args, kwargs)
+        loc = guide._init_loc()
         check_start(guide, model, args, kwargs)
         first = loc.double().cpu().numpy()
         rng = np.random.default_rng(seed)

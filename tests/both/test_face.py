@@ -40,9 +40,11 @@ OWN_ARGUMENTS = {
     # Pyro's ELBOs draw particles in a plate, whose place they have to know; NumPyro's map.
     "ImportanceWeightedELBO": ({"max_plate_nesting"}, set()),
     "ImportanceWeightedELBO.loss": (set(), {"rng_key", "param_map"}),
+    "fit_guide": (set(), {"params"}),
     # As in the first two: where parameters are, and where randomness comes from.
     "diagnose": ({"generator"}, {"params", "rng_key"}),
     "importance_resample": ({"generator"}, {"params", "rng_key"}),
+    "warm_start": ({"seed"}, {"params", "rng_key"}),
 }
 # Arguments with a default in one wing alone.
 OPTIONAL_IN_PYRO = {("build", "arrays")}  # drawn from the seed where none are given
@@ -66,7 +68,8 @@ OWN_METHODS = {
         {"flow", "pytree_aux_fields", "sample_with_intermediates"},
     ),
     # NumPyro's AutoContinuous has them already.
-    "AutoFlow": ({"forward", "sample_posterior"}, set()),
+    # Upstream's `model` of a Pyro guide sets the starting values, too.
+    "AutoFlow": ({"bare_model", "forward", "sample_posterior"}, set()),
     # JAX differentiates the loss itself.
     "ImportanceWeightedELBO": ({"differentiable_loss", "loss_and_grads"}, set()),
 }
@@ -75,6 +78,7 @@ OWN_METHODS = {
 OWN_FILES = {
     "pyro": {
         "transforms/cache.py",  # what torch's transforms remember between a draw and its score
+        "guides/devices.py",  # JAX draws from keys, not from generators of devices
         "native/layer.py",  # a structure for C; XLA hands over buffers and attributes
         # Where there is no C compiler: larger steps, since Python takes as long for small ones.
         "transforms/feature_major.py",
@@ -88,12 +92,14 @@ OWN_FILES = {
         "transforms/vmap_loop.py",
     },
     "numpyro": {
+        "guides/start.py",  # a Pyro guide holds its parameters
         "conditioners/foreign.py",  # a user's network must become a pytree; in torch it is a module
         "transforms/equality.py",  # pytrees compare by value under jit
         "transforms/indexing.py",  # gathers and scatters that XLA compiles well
         "conditioners/blocks.py",  # XLA makes of two products and a join what torch does not
         # C as custom calls of XLA, and what keeps JAX from taking them apart or putting them off.
         "native/custom_calls.py",
+        "native/materialised.py",
         "native/tie.py",
         "transforms/kept_whole.py",
         "transforms/made_equations.py",

@@ -1,0 +1,119 @@
+"""The ELBO of a guide, as what `fit_guide` climbs."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array, random
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer import Trace_ELBO
+
+from numpyro_flowkit.guides.auto_flow import AutoFlow
+from numpyro_flowkit.guides.target import Params, log_density
+
+
+class Objective(Protocol):
+    """ELBO terms of particles as a function of parameters that may be moved freely."""
+
+    def constrain(self, params: Params) -> Params:
+        """Parameters in their own coordinates."""
+
+    def unconstrain(self, params: Params) -> Params:
+        """Parameters that an optimiser may move freely."""
+
+    def elbos(
+        self, params: Params, key: Array, num_particles: int, *, path_gradient: bool
+    ) -> Array:
+        """ELBO terms of that many particles in one pass, (num_particles,)."""
+
+
+class _Parameters:
+    """Of a guide and a model, with the bijections that their constraints ask for."""
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        guide: Any,
+        params: Params,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._model, self._guide, self._args, self._kwargs = model, guide, args, kwargs
+        self._transforms = _constraints(model, guide, params, args, kwargs)
+
+    def constrain(self, params: Params) -> Params:
+        """Parameters in their own coordinates."""
+        return {name: self._transforms[name](value) if name in self._transforms else value
+                for name, value in params.items()}  # fmt: skip
+
+    def unconstrain(self, params: Params) -> Params:
+        """Parameters that an optimiser may move freely."""
+        free = {name: self._transforms[name].inv(value) if name in self._transforms else value
+                for name, value in params.items()}  # fmt: skip
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), free)
+
+
+class FlowObjective(_Parameters):
+    """Of a flow guide: the flow is drawn from directly, all particles in one batch.
+
+    NumPyro's ELBOs split keys for every site of every particle, which is most of what there is to
+    compile of a small model.
+    """
+
+    _guide: AutoFlow
+
+    def elbos(
+        self, params: Params, key: Array, num_particles: int, *, path_gradient: bool
+    ) -> Array:
+        """ELBO terms of that many particles in one pass."""
+        params = self.constrain(params)
+        guide = copy.copy(self._guide)  # the user's own guide keeps its setting
+        guide.path_gradient = path_gradient
+        posterior = guide.get_posterior(params)
+        draw_key, model_key = random.split(key)
+        x, intermediates = posterior.sample_with_intermediates(draw_key, (num_particles,))
+        density = log_density(
+            guide, self._args, self._kwargs, rng_key=model_key, params=params, model=self._model
+        )
+        return jax.vmap(density)(x) - posterior.log_prob(x, intermediates)
+
+
+class ElboObjective(_Parameters):
+    """Of any guide: NumPyro's own `Trace_ELBO`, mapped over particles."""
+
+    def elbos(
+        self, params: Params, key: Array, num_particles: int, *, path_gradient: bool
+    ) -> Array:
+        """ELBO terms of that many particles in one pass."""
+        params = self.constrain(params)
+
+        def one(key: Array) -> Array:
+            return -Trace_ELBO().loss(
+                key, params, self._model, self._guide, *self._args, **self._kwargs
+            )
+
+        return jax.vmap(one)(random.split(key, num_particles))
+
+
+def _constraints(
+    model: Callable[..., Any],
+    guide: Any,
+    params: Params,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> dict[str, Any]:
+    """For every parameter with a constraint the bijection from free numbers onto it."""
+    seeded = handlers.seed(handlers.substitute(guide, data=params), rng_seed=0)
+    with handlers.block():
+        guide_trace = handlers.trace(seeded).get_trace(*args, **kwargs)
+        replayed = handlers.replay(handlers.seed(model, rng_seed=1), guide_trace)
+        substituted = handlers.substitute(replayed, data=params)
+        model_trace = handlers.trace(substituted).get_trace(*args, **kwargs)
+    return {
+        site["name"]: biject_to(site["kwargs"]["constraint"])
+        for site in [*model_trace.values(), *guide_trace.values()]
+        if site["type"] == "param" and "constraint" in site["kwargs"]
+    }
