@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def laplace(target: Target, point: Floats) -> Laplace | None:
     return Laplace(Gaussian(point, shape.factor), value, is_mode)
 
 
-def _length(square: float) -> float:
+def _length(square: Any) -> float:
     """Square root; zero for what rounding made negative."""
     return math.sqrt(max(float(square), 0.0))
 

@@ -66,7 +66,7 @@ def _at(
         left = np.eye(len(point)) - rho * np.outer(s, y)
         inverse = left @ inverse @ left.T + rho * np.outer(s, s)
     try:
-        scale: Floats = np.linalg.cholesky((inverse + inverse.T) / 2)
+        scale = np.linalg.cholesky((inverse + inverse.T) / 2).astype(np.float64)
     except np.linalg.LinAlgError:
         return None
     return Gaussian(np.asarray(point + inverse @ gradient, np.float64), scale)

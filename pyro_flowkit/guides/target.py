@@ -13,10 +13,12 @@ from pyro.infer.autoguide.guides import AutoContinuous
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch._C import _LinAlgError as LinAlgError
 from torch.distributions import biject_to
 
 from pyro_flowkit.guides.devices import cuda_devices
+
+# A public name of torch that its type information leaves out.
+_LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
 
 class Target:
@@ -52,7 +54,7 @@ class Target:
         if self.is_vectorized:
             try:
                 return self._together(latents)
-            except LinAlgError:  # of some row; the others are as good as ever
+            except _LinAlgError:  # of some row; the others are as good as ever
                 pass
         return torch.stack([self._alone(row) for row in latents])
 
@@ -121,7 +123,7 @@ class Target:
         try:
             with _unvalidated(), score:
                 self._model(*self._args, **self._kwargs)
-        except LinAlgError:  # as of a covariance that rounding made indefinite
+        except _LinAlgError:  # as of a covariance that rounding made indefinite
             return latent.new_full((), torch.nan)
         return (score.total + log_jacobian)[0]
 
