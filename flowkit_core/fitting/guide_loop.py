@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from flowkit_core.checkpoint import CheckpointError
 from flowkit_core.fitting.guide_plan import GuidePlan, Window
 from flowkit_core.fitting.guide_state import GuideFitState
 from flowkit_core.fitting.loop import layout
@@ -40,7 +41,7 @@ class GuideTrainer(Protocol):
         """Mean of the weights over the steps that were to be averaged; empty without any."""
 
     def set_weights(self, arrays: Arrays) -> None:
-        """Put weights back and start the optimiser anew."""
+        """Put weights back, and start the optimiser and the average anew."""
 
     def state(self) -> Arrays:
         """A copy of everything the next step depends on."""
@@ -84,14 +85,18 @@ def run_guide_fit(
                 f"{checkpoint}: it belongs to a fit of another guide; expected the weights "
                 f"{layout(start)}, got {layout(state.best)}"
             )
+        held, needed = layout(state.current), layout(trainer.state())
+        if not needed.items() <= held.items():
+            raise CheckpointError(f"{checkpoint}: expected the arrays {needed}, got {held}")
         trainer.set_state(state.current)
-    began = time.monotonic()
+    began, first_step = time.monotonic(), state.step
     with progress_bar(progress, settings.num_steps, state.step, unit="step") as bar:
         try:
             while not state.stopped:
                 before = state.step
                 _run_window(trainer, plan, state)
-                _watch_the_clock(plan, state, time.monotonic() - began, max_seconds)
+                elapsed = time.monotonic() - began
+                _watch_the_clock(plan, state, state.step - first_step, elapsed, max_seconds)
                 if checkpoint is not None:
                     state.current = trainer.state()
                     state.write(checkpoint, identity)
@@ -113,14 +118,22 @@ def _run_window(trainer: GuideTrainer, plan: GuidePlan, state: GuideFitState) ->
 
 
 def _watch_the_clock(
-    plan: GuidePlan, state: GuideFitState, elapsed: float, max_seconds: float
+    plan: GuidePlan, state: GuideFitState, steps: int, elapsed: float, max_seconds: float
 ) -> None:
-    """End the fit when its time is up, and let the rate fall before that."""
+    """End the fit when its time is up, and let the rate fall before that.
+
+    Args:
+        plan: of the fit.
+        state: of the fit.
+        steps: taken while the clock ran.
+        elapsed: seconds since it was started.
+        max_seconds: time budget.
+    """
     if elapsed >= max_seconds:
         state.stopped = state.stopped or "time"
     elif elapsed >= (1 - _TIME_SHARE_OF_DECAY) * max_seconds and state.phase != "decay":
-        steps_left = (max_seconds - elapsed) * state.step / elapsed
-        plan.start_decay(state, max(plan.settings.window, int(0.9 * steps_left)))
+        steps_left = (max_seconds - elapsed) * steps / elapsed
+        plan.hurry(state, max(plan.settings.window, int(0.9 * steps_left)))
 
 
 def _keep_best(trainer: GuideTrainer, state: GuideFitState) -> tuple[float, float]:

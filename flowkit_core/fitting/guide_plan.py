@@ -57,9 +57,8 @@ class GuidePlan:
 
     def next_window(self, state: GuideFitState) -> Window:
         """The steps that come next."""
-        left = self.settings.num_steps - state.step
-        end = state.decay_end if state.phase == "decay" else self.settings.num_steps
-        count = max(1, min(self.settings.window, left, end - state.step))
+        end = state.decay_end if state.phase == "decay" else self._end_of(state.phase)
+        count = max(1, min(self.settings.window, end - state.step))
         since = state.step - state.phase_start + np.arange(count)
         rates = np.full(count, state.rate)
         if state.phase == "decay":
@@ -80,35 +79,43 @@ class GuidePlan:
         state.losses.extend(float(loss) for loss in losses)
         state.step += len(losses)
         state.skipped_steps += skipped
-        if self._has_fallen(state, record):
+        has_fallen = self._has_fallen(state, record)
+        if has_fallen:
             state.falls += 1
             state.rate /= 2
-            self._enter(state, "decay" if state.phase == "decay" else state.phase)
-            if state.falls > _MAX_FALLS:
-                state.stopped = "diverged"
-            return True
+            self._enter(state, state.phase)
+        if state.falls > _MAX_FALLS:
+            state.stopped = "diverged"
+        else:
+            self._move_on(state)
+        return has_fallen
+
+    def _move_on(self, state: GuideFitState) -> None:
+        """Enter the next phase, or stop, where it is time to."""
         if state.phase == "decay":
             if state.step >= state.decay_end:
-                state.stopped = "converged" if state.has_converged else "steps"
-        elif self._is_flat(state) or self._share_is_used_up(state):
-            flat = self._is_flat(state)
+                state.stopped = state.ending
+        elif (flat := self._is_flat(state)) or state.step >= self._end_of(state.phase):
             if state.phase == "total" and self.paths:
                 self._enter(state, "path")
             else:
-                state.has_converged = flat
-                self.start_decay(state)
+                state.ending = "converged" if flat else "steps"
+                self._start_decay(state, self._usual_decay(state))
         if not state.stopped and state.step >= self.settings.num_steps:
             state.stopped = "steps"
-        return False
 
-    def start_decay(self, state: GuideFitState, num_steps: int | None = None) -> None:
-        """Let the rate fall from here on, within ``num_steps`` if a clock asks for it."""
-        most = round(_SHARE_OF_DECAY * self.settings.num_steps)
-        wanted = max(TREND * self.settings.window, min(most, state.step // 2))
-        left = self.settings.num_steps - state.step
-        count = min(left, wanted if num_steps is None else num_steps)
+    def hurry(self, state: GuideFitState, num_steps: int) -> None:
+        """Let the rate fall from here on, within that many steps, because a clock asks for it."""
+        state.ending = "time"
+        self._start_decay(state, num_steps)
+
+    def _usual_decay(self, state: GuideFitState) -> int:
+        most = self.settings.num_steps - self._end_of("path")
+        return max(TREND * self.settings.window, min(most, state.step // 2))
+
+    def _start_decay(self, state: GuideFitState, num_steps: int) -> None:
         self._enter(state, "decay")
-        state.decay_end = state.step + max(1, count)
+        state.decay_end = min(self.settings.num_steps, state.step + num_steps)
 
     @staticmethod
     def _enter(state: GuideFitState, phase: str) -> None:
@@ -116,11 +123,11 @@ class GuidePlan:
         state.phase_start = state.step
         state.phase_window = len(state.windows)
 
-    def _share_is_used_up(self, state: GuideFitState) -> bool:
-        share = 1 - _SHARE_OF_DECAY
-        if state.phase == "total" and self.paths:
-            share = _SHARE_OF_TOTAL
-        return state.step >= share * self.settings.num_steps
+    def _end_of(self, phase: str) -> int:
+        """The step at which a phase of constant rate has used up its share of the budget."""
+        is_first = phase == "total" and self.paths
+        share = _SHARE_OF_TOTAL if is_first else 1 - _SHARE_OF_DECAY
+        return max(1, int(share * self.settings.num_steps))
 
     def _has_fallen(self, state: GuideFitState, record: WindowRecord) -> bool:
         if not math.isfinite(record.median):

@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowkit_core import checks
+from flowkit_core.checkpoint import CheckpointError
 from flowkit_core.fitting.state import Arrays
 from flowkit_core.fitting.state_file import StateFile
 
-# Standard error of a median of Normal numbers, in units of their scaled median deviation / sqrt(n).
-_MEDIAN_ERROR = 1.2533 * 1.4826
+PHASES = ("total", "path", "decay")
+# Why a fit may end once its rate has fallen.
+ENDINGS = ("converged", "steps", "time")
+
+# Standard error of the median of n independent Normal numbers, in units of the median absolute
+# difference of neighbours / sqrt(n).
+_MEDIAN_ERROR = 1.2533 * 1.4826 / math.sqrt(2)
 
 _FILE = StateFile(format="ppl-flowkit/guide-fit", version=1, parts=("best", "current"))
 
@@ -28,12 +35,17 @@ class WindowRecord:
 
     @classmethod
     def of(cls, state: "GuideFitState", losses: NDArray[np.float64]) -> "WindowRecord":
-        """Of the losses of the steps just taken; those that are not finite count as infinite."""
+        """Of the losses of the steps just taken; those that are not finite count as infinite.
+
+        The noise is taken from differences of neighbours, so that a trend within the window, as of
+        a loss that explodes, is none.
+        """
         filled = np.where(np.isfinite(losses), losses, math.inf)
         median = float(np.median(filled))
         if not math.isfinite(median):
             return cls(state.phase, state.step, math.inf, 0.0)
-        spread = float(np.median(np.abs(filled - median)))
+        jumps = np.abs(np.diff(losses[np.isfinite(losses)]))
+        spread = float(np.median(jumps)) if len(jumps) else 0.0
         error = _MEDIAN_ERROR * spread / math.sqrt(len(losses))
         return cls(state.phase, state.step, median, error)
 
@@ -50,7 +62,7 @@ class GuideFitState:
     decay_end: int = 0
     falls: int = 0
     skipped_steps: int = 0
-    has_converged: bool = False
+    ending: str = "steps"
     stopped: str = ""
     best_median: float = math.inf
     losses: list[float] = field(default_factory=list)
@@ -75,16 +87,35 @@ class GuideFitState:
         """
         history, arrays = _FILE.read(path, identity, _check_history)
         windows = [WindowRecord(**window) for window in history.pop("windows")]
-        losses = arrays["current"].pop("losses", np.zeros(0))
         current, best = arrays["current"], arrays["best"]
+        losses = current.pop("losses", None)
+        if losses is None or losses.shape != (history["step"],):
+            got = "none" if losses is None else f"shape {losses.shape}"
+            raise CheckpointError(f"{path}: expected a loss of every step, got {got}")
         return cls(**history, windows=windows, losses=losses.tolist(), current=current, best=best)
+
+
+_COUNTS = ("step", "phase_start", "phase_window", "decay_end", "falls", "skipped_steps")
 
 
 def _check_history(history: dict[str, Any]) -> None:
     """Raise unless this is what `GuideFitState.write` writes."""
-    fields = set(GuideFitState.__dataclass_fields__) - {"current", "best", "losses"}
-    if set(history) != fields:
-        raise ValueError(f"expected the entries {sorted(fields)}, got {sorted(history)}")
-    for name in ("step", "phase_start", "phase_window", "decay_end", "falls", "skipped_steps"):
-        if isinstance(history[name], bool) or not isinstance(history[name], int):
-            raise TypeError(f"{name}: expected an integer, got {history[name]!r}")
+    _check_names(history, set(GuideFitState.__dataclass_fields__) - {"current", "best", "losses"})
+    for name in _COUNTS:
+        checks.int_at_least(name, history[name], 0)
+    checks.positive_float("rate", history["rate"])
+    checks.choice("phase", history["phase"], PHASES)
+    checks.choice("ending", history["ending"], ENDINGS)
+    checks.choice("stopped", history["stopped"], ("", "diverged", *ENDINGS))
+    checks.instance("best_median", history["best_median"], float)
+    for window in checks.instance("windows", history["windows"], list):
+        _check_names(window, set(WindowRecord.__dataclass_fields__))
+        checks.choice("phase", window["phase"], PHASES)
+        checks.int_at_least("first_step", window["first_step"], 0)
+        checks.instance("median", window["median"], float)
+        checks.instance("error", window["error"], float)
+
+
+def _check_names(got: dict[str, Any], expected: set[str]) -> None:
+    if set(got) != expected:
+        raise ValueError(f"expected the entries {sorted(expected)}, got {sorted(got)}")

@@ -116,8 +116,9 @@ class GuideTrainer:
         return {"params": np.array(mean)} if int(count) else {}
 
     def set_weights(self, arrays: Arrays) -> None:
-        """Put weights back and start the optimiser anew."""
+        """Put weights back, and start the optimiser and the average anew."""
         self._params = jnp.asarray(arrays["params"])
+        self._average = (jnp.zeros_like(self._params), jnp.zeros((), int))
         self._moments = _ADAM.init(self._params)
 
     def state(self) -> Arrays:

@@ -108,8 +108,9 @@ class GuideTrainer:
         return {name: mean.cpu().numpy().copy() for name, mean in pairs}
 
     def set_weights(self, arrays: Arrays) -> None:
-        """Put weights back and start the optimiser anew."""
+        """Put weights back, and start the optimiser and the average anew."""
         self._copy_in(arrays)
+        self._average, self._num_averaged = [], 0
         self._start_optimizer()
 
     @torch.no_grad()
