@@ -90,6 +90,14 @@ def instance(name: str, value: object, expected: type) -> Any:
     return value
 
 
+def guide(value: object) -> None:
+    """Raise unless ``value`` can be called as a guide is."""
+    if isinstance(value, type):
+        raise TypeError(f"guide: expected a guide, got the class itself, {value.__name__}")
+    if not callable(value):
+        raise TypeError(f"guide: expected a guide, got {value!r}")
+
+
 def sequence(name: str, value: object) -> tuple[Any, ...]:
     """Return the entries of a one-dimensional sequence as a tuple."""
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):

@@ -39,9 +39,37 @@ def bad_density(site: str, log_prob: float, *, observed: bool) -> ModelError:
     )
 
 
-def bad_start(site: str, what: str) -> ModelError:
-    """For a starting value that does not fit its site."""
-    return ModelError(f"site {site!r}: the starting value that init_loc_fn gives {what}")
+def local_latent(site: str, plate: str, size: int, full_size: int) -> ModelError:
+    """For a latent in a plate of which only some rows are drawn."""
+    return ModelError(
+        f"site {site!r} is a latent in plate {plate!r}, which draws {size} of {full_size} rows, so "
+        "the latents differ from step to step: take all rows, or amortise the site with "
+        "FlowDistribution(flow, context=...)"
+    )
+
+
+def empty_plate(sites: Iterable[str]) -> ModelError:
+    """For a plate without rows, as of data without rows."""
+    *_, last = ["the start", *(f"site {site!r}" for site in sites)]
+    return ModelError(
+        f"the model opens a plate of size 0 (after {last}): give it at least one row of data"
+    )
+
+
+def bad_start_shape(site: str, expected: Shape, got: Shape) -> ModelError:
+    """For a starting value of another shape than its site's."""
+    return ModelError(
+        f"site {site!r}: expected a starting value of shape {expected}, but init_loc_fn gives one "
+        f"of shape {got}"
+    )
+
+
+def bad_start_value(site: str, value: object, support: object) -> ModelError:
+    """For a starting value outside of its site's support."""
+    return ModelError(
+        f"site {site!r}: expected a starting value inside of the support ({support}), but "
+        f"init_loc_fn gives {value}"
+    )
 
 
 def changed_shapes(site: str, expected: Shape | None, got: Shape | None) -> ModelError:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from jax import random
+from numpyro.infer.autoguide import AutoGuide
 
+from flowkit_core import checks
 from flowkit_core.fitting import GuideFitResult, GuideFitSettings, GuidePlan, budget, run_guide_fit
 from numpyro_flowkit.guides.auto_flow import AutoFlow
 from numpyro_flowkit.guides.guide_trainer import GuideTrainer
@@ -112,11 +114,18 @@ def fit_guide(
         seed,
     )  # fmt: skip
     seconds = budget(max_seconds)
+    if chunk_size is not None:
+        chunk_size = checks.positive_int("chunk_size", chunk_size)
+    if isinstance(model, AutoGuide):
+        raise TypeError(f"model: expected a model, got the guide {type(model).__name__}")
+    checks.guide(guide)
     began = time.monotonic()
     start_key, guide_key = random.split(random.key(settings.seed))
     has_path_gradient = isinstance(guide, AutoFlow)
     start = None
-    params = started_params(guide, args, kwargs, guide_key, params)
+    params = started_params(model, guide, args, kwargs, guide_key, params)
+    if not params:
+        raise ValueError("guide: neither it nor the model has parameters, so nothing can be fitted")
     if has_path_gradient:
         check_start(guide, args, kwargs)
         known = has_frame(guide.get_transform(params))

@@ -1,16 +1,19 @@
 """A guide and a model with values for all of their parameters."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jax import Array, random
 from numpyro import handlers
-from numpyro.infer.autoguide import AutoContinuous
 
+from numpyro_flowkit.guides.auto_flow import AutoFlow
+from numpyro_flowkit.guides.model_checks import check_model, explained
 from numpyro_flowkit.guides.target import Params
 
 
 def started_params(
-    guide: AutoContinuous,
+    model: Callable[..., Any],
+    guide: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     rng_key: Array,
@@ -19,13 +22,21 @@ def started_params(
     """Parameters of the guide and of its model, where none are given yet as they start.
 
     Calls the guide once, which shows it the model if it is new.
+
+    Raises:
+        ModelError: if it is not a model for a flow guide, or not the one that the guide has met.
     """
     given = {} if params is None else dict(params)
     guide_key, model_key = random.split(rng_key)
     seeded = handlers.seed(handlers.substitute(guide, data=given), guide_key)
     with handlers.block():
-        guide_trace = handlers.trace(seeded).get_trace(*args, **kwargs)
-        replayed = handlers.replay(handlers.seed(guide.model, model_key), guide_trace)
+        if isinstance(guide, AutoFlow):
+            check_model(guide, args, kwargs)
+            with explained(guide, args, kwargs):
+                guide_trace = handlers.trace(seeded).get_trace(*args, **kwargs)
+        else:
+            guide_trace = handlers.trace(seeded).get_trace(*args, **kwargs)
+        replayed = handlers.replay(handlers.seed(model, model_key), guide_trace)
         substituted = handlers.substitute(replayed, data=given)
         model_trace = handlers.trace(substituted).get_trace(*args, **kwargs)
     sites = [*model_trace.values(), *guide_trace.values()]

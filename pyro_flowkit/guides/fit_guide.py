@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pyro.infer.autoguide.guides import AutoGuide
 
+from flowkit_core import checks
 from flowkit_core.fitting import GuideFitResult, GuideFitSettings, GuidePlan, budget, run_guide_fit
 from pyro_flowkit.guides.auto_flow import AutoFlow
 from pyro_flowkit.guides.guide_trainer import GuideTrainer
@@ -109,6 +111,11 @@ def fit_guide(
         seed,
     )  # fmt: skip
     seconds = budget(max_seconds)
+    if chunk_size is not None:
+        chunk_size = checks.positive_int("chunk_size", chunk_size)
+    if isinstance(model, AutoGuide):
+        raise TypeError(f"model: expected a model, got the guide {type(model).__name__}")
+    checks.guide(guide)
     began = time.monotonic()
     start = None
     with torch.random.fork_rng():
@@ -124,6 +131,8 @@ def fit_guide(
             objective: Objective = FlowObjective(model, guide, args, kwargs)
         else:
             objective = ElboObjective(model, guide, args, kwargs)
+    if not objective.parameters:
+        raise ValueError("guide: neither it nor the model has parameters, so nothing can be fitted")
     state, elbo, stderr = run_guide_fit(
         GuideTrainer(objective, settings, chunk_size),
         GuidePlan(settings, has_path_gradient=isinstance(guide, AutoFlow)),
