@@ -16,6 +16,8 @@ PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
 # Some of the benchmarks: `make bench SECTIONS="sampling scoring"`; all of them without.
 SECTIONS ?=
+# More for the quality of guides: `make quality QUALITY_ARGS="--posteriors FOLDER --seeds 5"`.
+QUALITY_ARGS ?=
 
 INSTALL = -m pip install --disable-pip-version-check --quiet
 EXTRAS := all,tutorials,dev
@@ -34,7 +36,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest bench bench-quick lint format python-found
+.PHONY: help demo test test-oldest bench bench-quick quality lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +55,9 @@ bench: $(STAMP_BENCH)  ## measure beside the peers (some 40 minutes) into benchm
 
 bench-quick: $(STAMP_BENCH)  ## a first look in under 5 minutes, into .cache/bench-quick/
 	$(VENV_BENCH)/bin/python -m benchmarks --quick $(SECTIONS)
+
+quality: $(STAMP)  ## fit guides to known posteriors (hours) and write benchmarks/QUALITY.md
+	$(RUN) -m benchmarks.quality $(QUALITY_ARGS)
 
 lint: $(STAMP)  ## check style, formatting and types
 	$(RUN) -m ruff check .

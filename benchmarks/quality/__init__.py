@@ -1,0 +1,1 @@
+"""How close guides come to posteriors whose answers are known; `make quality` writes QUALITY.md."""
