@@ -168,13 +168,14 @@ def _failed(rows):
 
 
 def _runs(runs, rows):
+    """Where the rows come from; they may have been measured at different times."""
     lines = []
     for key, run in runs.items():
         count = sum(row["run"] == key for row in rows)
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         lines.append(
-            f"- {count} fits of at most {run['num_steps']} steps, judged by {run['num_draws']} draws: "
-            f"{run['date']}, revision {run['revision']}, {run['cpu']}, "
+            f"- {count} fits of at most {run['num_steps']} steps, judged by {run['num_draws']} "
+            f"draws: {run['date']}, revision {run['revision']}, {run['cpu']}, "
             f"{run['cores']} cores, {run['system']}, {run['workers']} side by side, load average "
             f"{run['load'][0]} at the start; Python {run['python']}, {versions}."
         )

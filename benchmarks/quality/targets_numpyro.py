@@ -1,5 +1,7 @@
 """The synthetic targets as NumPyro models; `benchmarks.quality.synthetic` says what they are."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -47,10 +49,14 @@ def two_modes(dim):
     """A mixture of two Normals whose first coordinates differ."""
 
     def model():
-        locs = jnp.zeros((2, dim)).at[:, 0].set(jnp.array([-1.0, 1.0]) * synthetic.MODE_AT)
-        weights = dist.Categorical(jnp.array(synthetic.MODE_WEIGHTS))
-        mixture = dist.MixtureSameFamily(weights, dist.Normal(locs, 1.0).to_event(1))
-        numpyro.sample("x", mixture)
+        # As a factor, as it has to be in Pyro.
+        x = numpyro.sample("x", dist.Normal(jnp.zeros(dim), 1.0).to_event(1).mask(False))
+        parts = []
+        for weight, side in zip(synthetic.MODE_WEIGHTS, (-1, 1), strict=True):
+            loc = jnp.zeros(dim).at[0].set(side * synthetic.MODE_AT)
+            mode = dist.Normal(loc, 1.0).to_event(1)
+            parts.append(math.log(weight) + mode.log_prob(x))
+        numpyro.factor("density", jnp.logaddexp(*parts))
 
     return model
 
