@@ -9,11 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"## ([^\n]+)\n+```python\n(.*?)```", README, flags=re.DOTALL)
+EXAMPLES = re.findall(
+    r"## ([^\n]+)\n(?:(?!## )[^\n]*\n)*?```python\n(.*?)```", README, flags=re.DOTALL
+)
 
 
 def test_every_python_block_is_an_example_under_a_heading():
-    assert len(EXAMPLES) == README.count("```python") == 3
+    assert len(EXAMPLES) == README.count("```python") == 4
 
 
 @pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])

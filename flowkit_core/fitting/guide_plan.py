@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from flowkit_core.fitting.guide_settings import GuideFitSettings
 from flowkit_core.fitting.guide_state import GuideFitState, WindowRecord
 
-TREND = 6
+TREND = 10
 TOLERANCE = 1e-3
 FALL = 1.0
 RAMP = 100

@@ -87,7 +87,7 @@ class AutoFlow(AutoContinuous):
         init_loc_fn: Callable[..., Any] = init_to_median,
         init_scale: float = 0.1,
         path_gradient: bool = True,
-        base: BaseChoice = "normal",
+        base: BaseChoice = "student_t",
     ) -> None:
         self.path_gradient = checks.boolean("path_gradient", path_gradient)
         self._base_choice = checked_choice(base)

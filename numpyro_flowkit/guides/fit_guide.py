@@ -45,7 +45,7 @@ def fit_guide(
     gradient at a constant rate (safe far from the posterior), the path gradient at the same rate
     (its noise vanishes as the guide becomes the posterior), and the path gradient while the rate
     falls along a cosine and weights are averaged. A phase of constant rate ends when the ELBO has
-    stopped improving: the line through the medians of its last 6 windows foretells, for as many
+    stopped improving: the line through the medians of its last 10 windows foretells, for as many
     windows again, a gain below 0.001 nats or within two of its standard errors. Should the ELBO
     fall by more than a nat and ten standard errors, the fit goes back to the best weights at half
     the rate. Of last, best and averaged weights those with the highest ELBO (4096 draws) are kept.
@@ -127,7 +127,7 @@ def fit_guide(
     if not params:
         raise ValueError("guide: neither it nor the model has parameters, so nothing can be fitted")
     if has_path_gradient:
-        check_start(guide, args, kwargs)
+        check_start(model, guide, args, kwargs)
         known = has_frame(guide.get_transform(params))
     if settings.warm_start is not None and has_path_gradient and not known:
         start = find_start(

@@ -1,4 +1,4 @@
-"""Adam on the ELBO of a guide, a window of steps in one compiled scan."""
+"""Adam on the ELBO of a guide, a window of steps in one compiled loop."""
 
 import functools
 from collections.abc import Callable
@@ -94,11 +94,16 @@ class GuideTrainer:
         """Take the steps of a window."""
         key = random.fold_in(random.key(seed[0]), seed[1])
         carry = self._params, self._moments, self._average
+        count = len(window.rates)
+        # Shorter windows run the same program: to compile another would take seconds.
+        rates = np.zeros(max(count, self._settings.window))
+        rates[:count] = window.rates
         carry, (losses, used) = self._run[window.path_gradient](
-            carry, jnp.asarray(window.rates, self._params.dtype), key, jnp.asarray(window.average)
+            carry, jnp.asarray(rates, self._params.dtype), count, key, jnp.asarray(window.average)
         )
         self._params, self._moments, self._average = carry
-        return np.asarray(losses, np.float64), int((~np.asarray(used)).sum())
+        skipped = int((~np.asarray(used[:count])).sum())
+        return np.asarray(losses[:count], np.float64), skipped
 
     def evaluate(self, weights: Arrays) -> tuple[float, float]:
         """ELBO at these weights and its standard error."""
@@ -140,10 +145,15 @@ def _steps(
     max_norm: float,
     carry: Any,
     rates: Array,
+    num_steps: Array,
     key: Array,
     average: Array,
 ) -> Any:
-    """Adam steps at the given rates; those without a finite loss and gradient change nothing."""
+    """Adam steps at the first of the given rates.
+
+    Steps without a finite loss and gradient change nothing.
+    """
+    keys = random.split(key, len(rates))
 
     def step(carry: Any, inputs: tuple[Array, Array]) -> Any:
         params, moments, (mean, count) = carry
@@ -163,4 +173,10 @@ def _steps(
         mean = mean + share.astype(mean.dtype) * (params - mean)
         return (params, moments, (mean, count)), (value, usable)
 
-    return lax.scan(step, carry, (rates, random.split(key, len(rates))))
+    def at(i: Array, state: Any) -> Any:
+        carry, (values, usable) = state
+        carry, (value, is_usable) = step(carry, (rates[i], keys[i]))
+        return carry, (values.at[i].set(value), usable.at[i].set(is_usable))
+
+    told = jnp.zeros_like(rates), jnp.ones(len(rates), bool)
+    return lax.fori_loop(0, num_steps, at, (carry, told))

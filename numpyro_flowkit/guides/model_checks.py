@@ -16,37 +16,54 @@ from numpyro.primitives import Messenger
 from flowkit_core import model_problems
 
 
-def check_model(guide: AutoContinuous, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise if the model has latents that a guide cannot take, or others than the guide has met.
+def check_latents(guide: AutoContinuous, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise if a new guide's model has latents that a guide cannot take, or none.
 
     Raises:
         ModelError: says which site it is, and what to do.
     """
     seeded = handlers.seed(guide.model, rng_seed=0)
-    if guide.prototype_trace is None:
-        shapes = _look(handlers.substitute(seeded, substitute_fn=guide.init_loc_fn), args, kwargs)
-        if not shapes:
-            raise model_problems.no_latents(_observed(seeded, args, kwargs))
-        return
-    shapes = _look(seeded, args, kwargs)
+    started = handlers.substitute(seeded, substitute_fn=guide.init_loc_fn)
+    if not _look(started, args, kwargs):
+        raise model_problems.no_latents(_observed(seeded, args, kwargs))
+
+
+def check_start(
+    model: Callable[..., Any],
+    guide: AutoContinuous,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Raise if these arguments give the model other latents, or no finite density at the start.
+
+    Raises:
+        ModelError: says which site it is, and what to do.
+    """
+    check_shapes(model, guide, args, kwargs)
+    values = guide._postprocess_fn(dict(guide._init_locs))
+    latents = {n for n, site in guide.prototype_trace.items() if _is_latent(site)}
+    at_start = {name: value for name, value in values.items() if name in latents}
+    seeded = handlers.seed(model, rng_seed=0)
+    _look(handlers.substitute(seeded, data=at_start), args, kwargs, densities=True)
+
+
+def check_shapes(
+    model: Callable[..., Any],
+    guide: AutoContinuous,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Raise if the model has other latents than a guide has met.
+
+    Raises:
+        ModelError: says which site it is, and what to do.
+    """
+    shapes = _look(handlers.seed(model, rng_seed=0), args, kwargs)
     met = {name: jnp.shape(site["value"]) for name, site in guide.prototype_trace.items()
            if _is_latent(site)}  # fmt: skip
     for name in [*met, *shapes]:
         if met.get(name) != shapes.get(name):
             raise model_problems.changed_shapes(name, met.get(name), shapes.get(name))
-
-
-def check_start(guide: AutoContinuous, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise if the model has no finite density where the guide starts.
-
-    Raises:
-        ModelError: says which site it is, and what to do.
-    """
-    values = guide._postprocess_fn(dict(guide._init_locs))
-    latents = {n for n, site in guide.prototype_trace.items() if _is_latent(site)}
-    at_start = {name: value for name, value in values.items() if name in latents}
-    seeded = handlers.seed(guide.model, rng_seed=0)
-    _look(handlers.substitute(seeded, data=at_start), args, kwargs, densities=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from jax import Array, random
 from numpyro import handlers
 
 from numpyro_flowkit.guides.auto_flow import AutoFlow
-from numpyro_flowkit.guides.model_checks import check_model, explained
+from numpyro_flowkit.guides.model_checks import check_latents, check_shapes, explained
 from numpyro_flowkit.guides.target import Params
 
 
@@ -31,7 +31,10 @@ def started_params(
     seeded = handlers.seed(handlers.substitute(guide, data=given), guide_key)
     with handlers.block():
         if isinstance(guide, AutoFlow):
-            check_model(guide, args, kwargs)
+            if guide.prototype_trace is None:
+                check_latents(guide, args, kwargs)
+            else:
+                check_shapes(model, guide, args, kwargs)
             with explained(guide, args, kwargs):
                 guide_trace = handlers.trace(seeded).get_trace(*args, **kwargs)
         else:

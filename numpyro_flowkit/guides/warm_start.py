@@ -85,7 +85,7 @@ def warm_start(
     count = checks.positive_int("num_starts", num_starts)
     guide_key, start_key, model_key, seed_key = random.split(rng_key, 4)
     params = started_params(guide.model, guide, args, kwargs, guide_key, params)
-    check_start(guide, args, kwargs)
+    check_start(guide.model, guide, args, kwargs)
     first = np.asarray(guide._init_latent, np.float64)
     cube = random.uniform(start_key, (count - 1, len(first)), minval=-_RADIUS, maxval=_RADIUS)
     found = find_gaussian(

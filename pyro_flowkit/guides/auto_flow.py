@@ -88,7 +88,7 @@ class AutoFlow(AutoContinuous):
         init_loc_fn: Callable[..., Tensor] = init_to_median,
         init_scale: float = 0.1,
         path_gradient: bool = True,
-        base: BaseChoice = "normal",
+        base: BaseChoice = "student_t",
     ) -> None:
         path_gradient = checks.boolean("path_gradient", path_gradient)
         base = checked_choice(base)

@@ -36,15 +36,15 @@ def phases(state):
 
 
 def test_a_flat_phase_ends_after_as_many_windows_as_the_trend_needs():
-    state, _ = play(plan_of(num_steps=5000), lambda state, count: np.full(count, 7.0))
-    assert phases(state) == {"total": 0, "path": TREND * 100, "decay": 2 * TREND * 100}
-    assert (state.stopped, state.step) == ("converged", 3 * TREND * 100)
+    state, _ = play(plan_of(num_steps=10_000), lambda state, count: np.full(count, 7.0))
+    assert phases(state) == {"total": 0, "path": TREND * 200, "decay": 2 * TREND * 200}
+    assert (state.stopped, state.step) == ("converged", 3 * TREND * 200)
 
 
 def test_noise_about_a_constant_is_flat():
-    state, _ = play(plan_of(num_steps=5000), flat)
+    state, _ = play(plan_of(num_steps=10_000), flat)
     assert state.stopped == "converged"
-    assert state.step < 3500
+    assert state.step < 10_000
 
 
 @pytest.mark.parametrize("num_steps", [500, 1000, 1234, 20_000])
@@ -61,24 +61,25 @@ def test_an_improvement_within_two_standard_errors_is_none_and_beyond_them_one()
             noise = np.tile([-1.0, 1.0], count)[:count]  # standard error of a window: 0.26
             return noise - drift * state.step / count
 
-        return play(plan_of(num_steps=5000), losses, until=TREND)[0]
+        return play(plan_of(num_steps=10_000), losses, until=TREND)[0]
 
-    # The line gains 6 windows of drift; its standard error is 6 * 0.263 / sqrt(17.5) = 0.377.
-    assert drifting(0.12).phase == "path"
-    assert drifting(0.13).phase == "total"
+    # The slope of a line through TREND points has the standard error of one over this root.
+    threshold = 2 * 0.2628 / math.sqrt((TREND**3 - TREND) / 12)
+    assert drifting(0.95 * threshold).phase == "path"
+    assert drifting(1.05 * threshold).phase == "total"
 
 
 def test_an_improvement_below_a_thousandth_of_a_nat_is_none_even_without_noise():
     def drifting(drift):
-        return play(plan_of(num_steps=5000), lambda state, count:
+        return play(plan_of(num_steps=10_000), lambda state, count:
                     np.full(count, -drift * state.step / count), until=TREND)[0]  # fmt: skip
 
-    assert drifting(1.6e-4).phase == "path"
-    assert drifting(1.7e-4).phase == "total"
+    assert drifting(0.99e-3 / TREND).phase == "path"
+    assert drifting(1.01e-3 / TREND).phase == "total"
 
 
 def test_a_loss_that_rises_a_little_is_flat():
-    state, _ = play(plan_of(num_steps=5000), lambda s, count: np.full(count, s.step * 1e-5))
+    state, _ = play(plan_of(num_steps=10_000), lambda s, count: np.full(count, s.step * 1e-5))
     assert (state.stopped, state.falls) == ("converged", 0)
 
 
@@ -88,7 +89,7 @@ def test_one_draw_from_a_tail_in_every_window_hides_no_convergence():
         found[0] += 1e12 * (state.step + 1)
         return found
 
-    assert play(plan_of(num_steps=5000), losses)[0].stopped == "converged"
+    assert play(plan_of(num_steps=10_000), losses)[0].stopped == "converged"
 
 
 @pytest.mark.parametrize("num_steps", [*range(3, 70), 99, 101, 333])

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 from numpyro.infer import init_to_value
 
-import numpyro_flowkit as fk
 from numpyro_flowkit.guides.warm_start import warm_start
 from tests.numpyro import models
+from tests.numpyro import normal_guides as normal
 
 
-def guide_at(model, values, scale, kind=fk.AutoRealNVP):
+def guide_at(model, values, scale, kind=normal.AutoRealNVP):
     """A guide that starts as N(values, scale^2), and its parameters."""
     start = init_to_value(values={name: jnp.asarray(v) for name, v in values.items()})
     guide = kind(model, init_loc_fn=start, init_scale=scale, **models.SMALL)

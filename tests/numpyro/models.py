@@ -7,10 +7,9 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro import handlers
 
-import numpyro_flowkit as fk
+from tests.numpyro.normal_guides import GUIDES
 
 SMALL = {"num_layers": 2, "hidden_dims": (8,)}
-GUIDES = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
 FLOW = "auto_flow$params"
 
 DATA = np.array([1.2, 0.4, 2.1, 1.7, 0.9])

@@ -22,12 +22,13 @@ from numpyro.infer.util import log_density
 
 import numpyro_flowkit as fk
 from tests.numpyro import models
+from tests.numpyro import normal_guides as normal
 from tests.numpyro.diagnosed import exact, guide_at
 
 KEY = jax.random.key(0)
 
 
-@pytest.mark.parametrize("kind", [fk.AutoMAF, fk.AutoIAF, fk.AutoRealNVP])
+@pytest.mark.parametrize("kind", [normal.AutoMAF, normal.AutoIAF, normal.AutoRealNVP])
 def test_an_exact_guide_has_the_evidence_for_its_elbo(kind):
     guide, params = exact(kind)
     found = fk.diagnose(guide, params, rng_key=KEY, num_samples=2000)
@@ -51,7 +52,7 @@ def single(scale):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_precision_is_that_of_the_model(dtype):
     scale = jnp.ones((), dtype)
-    guide = fk.AutoRealNVP(
+    guide = normal.AutoRealNVP(
         single, init_loc_fn=numpyro.infer.init_to_value(values={"x": scale / 2}),
         init_scale=0.5**0.5, **models.SMALL,
     )  # fmt: skip
@@ -179,7 +180,7 @@ def test_the_models_own_parameters_count():
 
 
 def test_a_guide_that_was_only_just_made_learns_the_model_first():
-    _, params = exact(fk.AutoIAF)
-    fresh = fk.AutoIAF(models.regression, **models.SMALL)
+    _, params = exact(normal.AutoIAF)
+    fresh = normal.AutoIAF(models.regression, **models.SMALL)
     found = fk.diagnose(fresh, params, rng_key=KEY, num_samples=500)
     assert found.level == "good"

@@ -11,8 +11,8 @@ from numpyro import handlers, infer
 from numpyro.contrib.funsor import config_enumerate
 from numpyro.infer.autoguide import AutoDiagonalNormal
 
-import numpyro_flowkit as fk
 from tests.numpyro import models
+from tests.numpyro import normal_guides as normal
 from tests.numpyro.models import FLOW, GUIDES, SMALL, assert_same_leaves, call, started
 
 every_guide = pytest.mark.parametrize("name", GUIDES)
@@ -48,7 +48,7 @@ ELBOS = {
 
 @pytest.mark.parametrize("elbo", ELBOS)
 def test_every_elbo_lowers_the_loss(elbo):
-    guide = fk.AutoRealNVP(models.hierarchy, **THIN)
+    guide = normal.AutoRealNVP(models.hierarchy, **THIN)
     assert_lowers_the_loss(inference(guide, ELBOS[elbo]()))
 
 
@@ -63,7 +63,7 @@ def mixture(data):
 def test_enumerated_discrete_latents_stay_out_of_the_guide():
     data = np.array([-3.0, -2.5, 2.0, 3.0, 2.5])
     model = config_enumerate(mixture)
-    guide = fk.AutoIAF(handlers.block(mixture, hide=["which", "x"]), **SMALL)
+    guide = normal.AutoIAF(handlers.block(mixture, hide=["which", "x"]), **SMALL)
     call(guide, data)
     elbo = infer.TraceEnum_ELBO(max_plate_nesting=1, num_particles=4)
     assert_lowers_the_loss(infer.SVI(model, guide, optax.adam(0.02), elbo), data)
@@ -98,7 +98,7 @@ def test_an_untrained_guide_has_the_elbo_of_a_diagonal_normal(name):
 
 
 def test_steps_under_jit_equal_a_scan_of_steps():
-    svi = inference(fk.AutoRealNVP(models.hierarchy, **THIN))
+    svi = inference(normal.AutoRealNVP(models.hierarchy, **THIN))
     scanned = svi.run(KEY, 5, progress_bar=False)
     update, state, losses = jax.jit(svi.update), svi.init(KEY), []
     for _ in range(5):
@@ -109,7 +109,7 @@ def test_steps_under_jit_equal_a_scan_of_steps():
 
 
 def test_seeds_can_be_mapped_over():
-    svi = inference(fk.AutoIAF(models.hierarchy, **THIN))
+    svi = inference(normal.AutoIAF(models.hierarchy, **THIN))
     keys = jax.random.split(KEY, 3)
 
     def run(key):
@@ -125,7 +125,7 @@ def test_seeds_can_be_mapped_over():
 
 
 def test_a_guide_may_meet_its_model_under_jit():
-    guide = fk.AutoIAF(models.hierarchy, **SMALL)
+    guide = normal.AutoIAF(models.hierarchy, **SMALL)
     svi = infer.SVI(models.hierarchy, guide, optax.adam(0.02), infer.Trace_ELBO())
     params = svi.get_params(jax.jit(svi.init)(KEY))
     draws = guide.sample_posterior(KEY, params, sample_shape=(3,))
@@ -140,7 +140,7 @@ def spoilt(spoil):
 
 
 def test_stable_updates_leave_out_steps_that_are_not_finite():
-    guide = fk.AutoRealNVP(spoilt, **THIN)
+    guide = normal.AutoRealNVP(spoilt, **THIN)
     call(guide, False)
     svi = infer.SVI(spoilt, guide, optax.adam(0.02), infer.Trace_ELBO())
     update, stable = jax.jit(svi.update), jax.jit(svi.stable_update)

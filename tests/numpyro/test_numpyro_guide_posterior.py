@@ -44,7 +44,7 @@ def exact_weights():
 @pytest.fixture(scope="module")
 def exact():
     """A linear flow guide and the parameters at which it is the posterior."""
-    guide = fk.AutoFlow(models.regression, fk.qr_linear)
+    guide = fk.AutoFlow(models.regression, fk.qr_linear, base="normal")
     start = call(guide)[2][FLOW]
     return guide, {FLOW: fk.build(start.spec, exact_weights())}
 

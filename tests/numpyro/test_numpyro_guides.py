@@ -13,6 +13,7 @@ from numpyro.infer.initialization import init_to_median, init_to_uniform, init_t
 
 import numpyro_flowkit as fk
 from tests.numpyro import models
+from tests.numpyro import normal_guides as normal
 from tests.numpyro.models import FLOW, GUIDES, SMALL, call, large, started
 
 every_guide = pytest.mark.parametrize("name", GUIDES)
@@ -194,7 +195,8 @@ def listed(first, second):
 
 def test_flow_guides_of_distinct_prefixes_share_a_list():
     guides = listed(
-        lambda m: fk.AutoMAF(m, prefix="a", **SMALL), lambda m: fk.AutoIAF(m, prefix="b", **SMALL)
+        lambda m: normal.AutoMAF(m, prefix="a", **SMALL),
+        lambda m: normal.AutoIAF(m, prefix="b", **SMALL),
     )
     values, _, params = call(guides)
     assert shapes_of(values) == SHAPES
@@ -203,7 +205,9 @@ def test_flow_guides_of_distinct_prefixes_share_a_list():
 
 
 def test_a_list_with_another_guide_has_median_and_quantiles():
-    guides = listed(lambda m: fk.AutoRealNVP(m, **SMALL), lambda m: AutoNormal(m, prefix="other"))
+    guides = listed(
+        lambda m: normal.AutoRealNVP(m, **SMALL), lambda m: AutoNormal(m, prefix="other")
+    )
     params = call(guides)[2]
     assert shapes_of(guides.median(params)) == SHAPES
     assert shapes_of(guides.quantiles(params, [0.1, 0.9])) == {
@@ -212,6 +216,6 @@ def test_a_list_with_another_guide_has_median_and_quantiles():
 
 
 def test_one_prefix_twice_in_a_list_is_refused():
-    guides = listed(lambda m: fk.AutoMAF(m, **SMALL), lambda m: fk.AutoIAF(m, **SMALL))
+    guides = listed(lambda m: normal.AutoMAF(m, **SMALL), lambda m: normal.AutoIAF(m, **SMALL))
     with pytest.raises(AssertionError, match="unique names"):
         call(guides)

@@ -16,6 +16,7 @@ from numpyro.infer.autoguide import AutoDiagonalNormal, AutoGuideList
 
 import numpyro_flowkit as fk
 from tests.numpyro import models
+from tests.numpyro import normal_guides as normal
 from tests.numpyro.helpers import assert_same_gradients
 from tests.numpyro.models import FLOW, GUIDES, SMALL, call, large
 
@@ -102,7 +103,7 @@ def test_the_gradient_is_linear_in_that_of_the_loss():
 
 def test_many_draws_give_the_evidence():
     posterior_sd = math.sqrt(1 / (1 + 1 / 0.36))
-    guide = fk.AutoRealNVP(toy, init_scale=1.5 * posterior_sd, **SMALL)
+    guide = normal.AutoRealNVP(toy, init_scale=1.5 * posterior_sd, **SMALL)
     params = {**call(guide)[2], "prior_mean": THETA}
     exact = -dist.Normal(THETA, math.sqrt(1.36)).log_prob(DATA).sum()
     loss = loss_of(fk.ImportanceWeightedELBO(20_000), toy, guide)(params, KEY)
@@ -195,8 +196,8 @@ def test_training_lowers_the_loss(name):
 
 def two_flows(model):
     guides = AutoGuideList(model)
-    guides.append(fk.AutoMAF(handlers.block(model, hide=["theta"]), prefix="a", **SMALL))
-    guides.append(fk.AutoIAF(handlers.block(model, hide=["mu", "tau"]), prefix="b", **SMALL))
+    guides.append(normal.AutoMAF(handlers.block(model, hide=["theta"]), prefix="a", **SMALL))
+    guides.append(normal.AutoIAF(handlers.block(model, hide=["mu", "tau"]), prefix="b", **SMALL))
     return guides
 
 
@@ -204,7 +205,7 @@ REFUSED = {
     "a guide without a flow": (models.hierarchy, AutoDiagonalNormal, "gives no path gradients"),
     "two flows": (models.hierarchy, two_flows, "expected a guide with one site"),
     "no random site": (toy, lambda _: lambda: None, "expected a guide with one site"),
-    "a scaled site": (handlers.scale(toy, 0.5), fk.AutoMAF, "is scaled"),
+    "a scaled site": (handlers.scale(toy, 0.5), normal.AutoMAF, "is scaled"),
 }
 
 
@@ -224,7 +225,7 @@ def test_subsampled_data_are_refused():
         with numpyro.plate("rows", 10, subsample_size=4) as rows:
             numpyro.sample("y", dist.Normal(x, 1.0), obs=jnp.zeros(10)[rows])
 
-    guide = fk.AutoIAF(model, **SMALL)
+    guide = normal.AutoIAF(model, **SMALL)
     params = call(guide)[2]
     with pytest.raises(ValueError, match="site 'y' is scaled, by a subsampled plate"):
         fk.ImportanceWeightedELBO(3).loss(KEY, params, model, guide)

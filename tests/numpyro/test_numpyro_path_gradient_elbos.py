@@ -11,6 +11,7 @@ from numpyro import infer
 import numpyro_flowkit as fk
 from numpyro_flowkit.distributions import base_log_prob
 from tests.numpyro import models
+from tests.numpyro import normal_guides as normal
 from tests.numpyro.helpers import assert_same_gradients
 from tests.numpyro.models import FLOW, GUIDES, SMALL, call, large
 
@@ -82,7 +83,7 @@ def test_path_gradients_can_be_switched_between_steps():
 
 
 def test_training_goes_on_after_the_switch():
-    guide = fk.AutoRealNVP(models.hierarchy, path_gradient=False, **SMALL)
+    guide = normal.AutoRealNVP(models.hierarchy, path_gradient=False, **SMALL)
     svi = infer.SVI(models.hierarchy, guide, optax.adam(0.02), infer.Trace_ELBO(num_particles=4))
     first = svi.run(KEY, 40, progress_bar=False)
     guide.path_gradient = True

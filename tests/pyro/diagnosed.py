@@ -3,8 +3,8 @@
 import torch
 from pyro.infer.autoguide import init_to_value
 
-import pyro_flowkit as fk
 from tests.pyro import models
+from tests.pyro import normal_guides as normal
 
 SMALL = {"num_layers": 2, "hidden_dims": (8,)}
 
@@ -21,7 +21,7 @@ def evidence(scale=0.8):
     return float(normal.log_prob(data))
 
 
-def guide_at(model, values, scale, kind=fk.AutoRealNVP):
+def guide_at(model, values, scale, kind=normal.AutoRealNVP):
     """A guide that starts as N(values, scale^2)."""
     start = init_to_value(values={name: torch.as_tensor(v) for name, v in values.items()})
     guide = kind(model, init_loc_fn=start, init_scale=scale, **SMALL)

@@ -19,10 +19,11 @@ from pyro.infer.autoguide import (
 import pyro_flowkit as fk
 from pyro_flowkit.guides.warm_start import warm_start
 from tests.pyro import models
+from tests.pyro import normal_guides as normal
 from tests.pyro.diagnosed import SMALL, evidence, guide_at, seeded
 
 
-@pytest.mark.parametrize("kind", [fk.AutoMAF, fk.AutoIAF, fk.AutoRealNVP])
+@pytest.mark.parametrize("kind", [normal.AutoMAF, normal.AutoIAF, normal.AutoRealNVP])
 def test_an_exact_guide_has_the_evidence_for_its_elbo(kind):
     guide = kind(models.regression, **SMALL)
     warm_start(guide)  # of a Normal posterior: that itself
@@ -67,7 +68,7 @@ def test_a_guide_that_is_too_narrow_is_not_trusted():
 
 
 def test_chunks_change_nothing_and_torchs_generator_is_left_alone():
-    guide = fk.AutoIAF(models.hierarchy, **SMALL)
+    guide = normal.AutoIAF(models.hierarchy, **SMALL)
     guide()
     before = torch.get_rng_state()
     whole = fk.diagnose(guide, num_samples=300, chunk_size=300, generator=seeded())
@@ -109,7 +110,7 @@ def assert_ratios(found, guide, model):
 
 @pytest.mark.parametrize("model", [models.hierarchy, models.supports])
 def test_ratios_are_those_of_the_densities_in_plates_and_on_every_support(model):
-    guide = fk.AutoMAF(model, **SMALL)
+    guide = normal.AutoMAF(model, **SMALL)
     guide()
     found = fk.diagnose(guide, num_samples=200, generator=seeded())
     assert_ratios(found, guide, model)
@@ -147,7 +148,7 @@ def test_a_laplace_approximation_is_diagnosed_once_it_is_a_normal():
 
 
 def test_a_new_guide_is_set_up_and_a_trained_one_learns():
-    guide = fk.AutoRealNVP(models.one_latent, **SMALL)
+    guide = normal.AutoRealNVP(models.one_latent, **SMALL)
     before = fk.diagnose(guide, num_samples=1000)  # one latent, never called
     elbo = pyro.infer.Trace_ELBO(16, vectorize_particles=True)
     svi = pyro.infer.SVI(models.one_latent, guide, pyro.optim.Adam({"lr": 0.02}), elbo)

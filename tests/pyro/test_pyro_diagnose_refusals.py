@@ -75,7 +75,7 @@ def test_wrong_arguments_are_refused(case):
 
 
 def test_a_guide_whose_weights_are_nan_is_reported_and_never_raises():
-    guide = fk.AutoRealNVP(models.supports, **SMALL)
+    guide = fk.AutoRealNVP(models.supports, base="normal", **SMALL)
     guide()
     with torch.no_grad():
         for parameter in guide.parameters():

@@ -7,11 +7,10 @@ import torch
 from pyro import infer
 from pyro.infer.autoguide import AutoDiagonalNormal
 
-import pyro_flowkit as fk
 from tests.pyro import models
 from tests.pyro.helpers import SMALL
+from tests.pyro.normal_guides import GUIDES
 
-GUIDES = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
 VECTORISED = {"num_particles": 4, "vectorize_particles": True}
 ELBOS = {
     "Trace_ELBO": lambda: infer.Trace_ELBO(num_particles=4),

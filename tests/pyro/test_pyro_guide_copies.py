@@ -11,11 +11,11 @@ from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO
 from pyro.infer.autoguide import AutoGuideList, AutoNormal
 
-import pyro_flowkit as fk
 from tests.pyro import models
+from tests.pyro import normal_guides as normal
 from tests.pyro.helpers import SMALL
 
-NAMED = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
+NAMED = {"maf": normal.AutoMAF, "iaf": normal.AutoIAF, "realnvp": normal.AutoRealNVP}
 every_guide = pytest.mark.parametrize("name", NAMED)
 
 
@@ -189,14 +189,14 @@ def listed(flow_guide):
 
 
 def test_autoguidelist_trains_a_flow_guide_beside_another():
-    guide = listed(lambda model: fk.AutoIAF(model, **SMALL))
+    guide = listed(lambda model: normal.AutoIAF(model, **SMALL))
     svi = SVI(models.hierarchy, guide, pyro.optim.Adam({"lr": 0.05}), Trace_ELBO(num_particles=4))
     losses = [svi.step() for _ in range(30)]
     assert sum(losses[-8:]) < sum(losses[:8])
 
 
 def test_autoguidelist_has_median_and_quantiles():
-    guide = listed(lambda model: fk.AutoMAF(model, **SMALL))
+    guide = listed(lambda model: normal.AutoMAF(model, **SMALL))
     guide()
     assert {k: v.shape for k, v in guide.median().items()} == {
         "mu": (), "tau": (), "theta": (3,)
@@ -208,8 +208,8 @@ def test_autoguidelist_has_median_and_quantiles():
 
 def test_two_flow_guides_in_one_list_keep_their_own_weights():
     guides = AutoGuideList(models.hierarchy)
-    guides.append(fk.AutoIAF(poutine.block(models.hierarchy, hide=["theta"]), **SMALL))
-    guides.append(fk.AutoRealNVP(poutine.block(models.hierarchy, expose=["theta"]), **SMALL))
+    guides.append(normal.AutoIAF(poutine.block(models.hierarchy, hide=["theta"]), **SMALL))
+    guides.append(normal.AutoRealNVP(poutine.block(models.hierarchy, expose=["theta"]), **SMALL))
     svi = SVI(models.hierarchy, guides, pyro.optim.Adam({"lr": 0.05}), Trace_ELBO(num_particles=4))
     losses = [svi.step() for _ in range(20)]
     stored = pyro.get_param_store()

@@ -13,9 +13,10 @@ from pyro.infer.autoguide.initialization import InitMessenger
 
 import pyro_flowkit as fk
 from tests.pyro import models
+from tests.pyro import normal_guides as normal
 from tests.pyro.helpers import SMALL, large
 
-NAMED = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
+NAMED = {"maf": normal.AutoMAF, "iaf": normal.AutoIAF, "realnvp": normal.AutoRealNVP}
 every_guide = pytest.mark.parametrize("name", NAMED)
 START = {"weights": torch.tensor([1.5, -2.0])}
 

@@ -12,10 +12,11 @@ from pyro.infer.autoguide import AutoDiagonalNormal, AutoGuideList
 
 import pyro_flowkit as fk
 from tests.pyro import models
+from tests.pyro import normal_guides as normal
 from tests.pyro.helpers import SMALL, assert_same_gradients
+from tests.pyro.normal_guides import GUIDES
 
 pytestmark = pytest.mark.usefixtures("default_float64")
-GUIDES = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
 every_guide = pytest.mark.parametrize("name", GUIDES)
 vectorised_or_not = pytest.mark.parametrize("vectorised", [True, False])
 
@@ -86,7 +87,7 @@ def test_the_loss_is_that_of_weights_computed_one_by_one(name):
 
 def test_many_draws_give_the_evidence():
     posterior_sd = math.sqrt(1 / (1 + 1 / 0.36))
-    guide = fk.AutoRealNVP(toy, init_scale=1.5 * posterior_sd, **SMALL)
+    guide = normal.AutoRealNVP(toy, init_scale=1.5 * posterior_sd, **SMALL)
     exact = -dist.Normal(torch.tensor([0.3, -0.2]), math.sqrt(1.36)).log_prob(
         torch.tensor([0.7, -1.1])
     )
@@ -197,8 +198,8 @@ def test_training_lowers_the_loss(name, vectorised):
 
 def two_flows(model):
     guides = AutoGuideList(model)
-    guides.append(fk.AutoMAF(poutine.block(model, hide=["theta", "y"]), **SMALL))
-    guides.append(fk.AutoIAF(poutine.block(model, expose=["theta"]), **SMALL))
+    guides.append(normal.AutoMAF(poutine.block(model, hide=["theta", "y"]), **SMALL))
+    guides.append(normal.AutoIAF(poutine.block(model, expose=["theta"]), **SMALL))
     return guides
 
 
@@ -206,7 +207,7 @@ REFUSED = {
     "a guide without a flow": (models.hierarchy, AutoDiagonalNormal, "gives no path gradients"),
     "two flows": (models.hierarchy, two_flows, "expected a guide with one site"),
     "no random site": (toy, lambda _: lambda: None, "expected a guide with one site"),
-    "a scaled site": (poutine.scale(toy, 0.5), fk.AutoMAF, "is scaled"),
+    "a scaled site": (poutine.scale(toy, 0.5), normal.AutoMAF, "is scaled"),
 }
 
 
@@ -225,7 +226,7 @@ def test_subsampled_data_are_refused():
             pyro.sample("y", dist.Normal(x, 1.0), obs=torch.zeros(10)[rows])
 
     with pytest.raises(ValueError, match="site 'y' is scaled, by a subsampled plate"):
-        fk.ImportanceWeightedELBO(3).loss(model, fk.AutoIAF(model, **SMALL))
+        fk.ImportanceWeightedELBO(3).loss(model, normal.AutoIAF(model, **SMALL))
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5])

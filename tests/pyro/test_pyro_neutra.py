@@ -7,11 +7,11 @@ from pyro.infer import MCMC, NUTS
 from pyro.infer.reparam import NeuTraReparam
 from pyro.ops.stats import effective_sample_size
 
-import pyro_flowkit as fk
 from tests.pyro import models
+from tests.pyro import normal_guides as normal
 from tests.pyro.helpers import SMALL
+from tests.pyro.normal_guides import GUIDES
 
-GUIDES = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
 every_guide = pytest.mark.parametrize("name", GUIDES)
 
 
@@ -62,7 +62,7 @@ def test_nuts_samples_and_transform_sample_goes_back(name):
 
 
 def test_nuts_through_a_flow_finds_the_posterior():
-    guide = fk.AutoRealNVP(models.regression, init_scale=0.5, **SMALL)
+    guide = normal.AutoRealNVP(models.regression, init_scale=0.5, **SMALL)
     guide()
     bend(guide)
     neutra, draws = run(models.regression, guide, num_samples=300, warmup_steps=100)
@@ -79,11 +79,11 @@ def test_nuts_through_a_flow_finds_the_posterior():
 
 def test_a_guide_that_has_not_met_the_model_is_refused():
     with pytest.raises((RuntimeError, TypeError, AttributeError)):
-        poutine.trace(NeuTraReparam(fk.AutoMAF(models.regression)).reparam(models.regression))()
+        poutine.trace(NeuTraReparam(normal.AutoMAF(models.regression)).reparam(models.regression))()
 
 
 def test_neutra_leaves_the_guides_weights_alone():
-    guide = fk.AutoIAF(models.regression, **SMALL)
+    guide = normal.AutoIAF(models.regression, **SMALL)
     guide()
     before = [p.detach().clone() for p in guide.parameters()]
     run(models.regression, guide, num_samples=3, warmup_steps=3)

@@ -7,12 +7,13 @@ from pyro import infer
 
 import pyro_flowkit as fk
 from tests.pyro import models
+from tests.pyro import normal_guides as normal
 from tests.pyro.helpers import SMALL, assert_same_gradients
 
 GUIDES = {
-    "maf": fk.AutoMAF,
-    "iaf": fk.AutoIAF,
-    "realnvp": fk.AutoRealNVP,
+    "maf": normal.AutoMAF,
+    "iaf": normal.AutoIAF,
+    "realnvp": normal.AutoRealNVP,
 }
 every_guide = pytest.mark.parametrize("name", GUIDES)
 float64 = pytest.mark.usefixtures("default_float64")

@@ -13,10 +13,12 @@ from pyro.infer.autoguide import init_to_value
 import pyro_flowkit as fk
 from tests.pyro import models
 from tests.pyro.helpers import SMALL, assert_same_gradients, gradients
+from tests.pyro.normal_guides import GUIDES
 
-GUIDES = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
 SPLINES = {
-    name: functools.partial(fk.AutoFlow, flow=functools.partial(recipe, law="spline", **SMALL))
+    name: functools.partial(
+        fk.AutoFlow, flow=functools.partial(recipe, law="spline", **SMALL), base="normal"
+    )
     for name, recipe in (("maf", fk.maf), ("iaf", fk.iaf), ("realnvp", fk.realnvp))
 }
 every_guide = pytest.mark.parametrize("name", GUIDES)
