@@ -18,7 +18,7 @@ class AutoMAF(AutoFlow):
         model: a NumPyro model whose latents are continuous.
         prefix: prefix of the guide's sites.
         init_loc_fn: NumPyro's strategy for the starting point of each latent.
-        init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        init_scale: scale that the guide starts with, in unconstrained coordinates.
         path_gradient: as for `AutoFlow`.
         base: as for `AutoFlow`.
         num_layers: as for `numpyro_flowkit.maf`, like all that follow.
@@ -64,7 +64,7 @@ class AutoIAF(AutoFlow):
         model: a NumPyro model whose latents are continuous.
         prefix: prefix of the guide's sites.
         init_loc_fn: NumPyro's strategy for the starting point of each latent.
-        init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        init_scale: scale that the guide starts with, in unconstrained coordinates.
         path_gradient: as for `AutoFlow`.
         base: as for `AutoFlow`.
         num_layers: as for `numpyro_flowkit.iaf`, like all that follow.
@@ -110,7 +110,7 @@ class AutoRealNVP(AutoFlow):
         model: a NumPyro model whose latents are continuous.
         prefix: prefix of the guide's sites.
         init_loc_fn: NumPyro's strategy for the starting point of each latent.
-        init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        init_scale: scale that the guide starts with, in unconstrained coordinates.
         path_gradient: as for `AutoFlow`.
         base: as for `AutoFlow`.
         num_layers: as for `numpyro_flowkit.realnvp`, like all that follow.

@@ -30,10 +30,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 class AutoFlow(AutoContinuous):
     """Guide ``q(theta)`` = a flow over all latents of a model, in unconstrained coordinates.
 
-    ``theta = m + S (loc + L flow(z))`` with z from a base, the standard Normal by default. L is
-    lower triangular (diagonal above 128 latents) and starts as ``init_scale`` times the identity,
-    ``loc`` starts at ``init_loc_fn``, both trainable, and the flow starts as the identity, so the
-    guide starts as that Normal. The frame (m, S) is fixed: the identity, until `warm_start` sets it
+    ``theta = m + S (loc + L flow(z))`` with z from a base, by default Student-t with learnt degrees
+    of freedom, nearly Normal at first: tails that are a little too heavy keep importance weights
+    bounded, which the Normal's do not. L is lower triangular (diagonal above 128 latents) and
+    starts as ``init_scale`` times the identity, ``loc`` starts at ``init_loc_fn``, both trainable,
+    and the flow starts as the identity, so the guide starts as the base moved there. The frame (m, S) is fixed: the identity, until `warm_start` sets it
     to where the posterior is. It is a Pyro `AutoContinuous` guide and works wherever one does
     (`NeuTraReparam`, `AutoGuideList`, every ELBO).
 
@@ -47,11 +48,11 @@ class AutoFlow(AutoContinuous):
         flow: callable from the number of latents D to a flow, e.g.
             ``functools.partial(realnvp, num_layers=10)``.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
-        init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        init_scale: scale that the guide starts with, in unconstrained coordinates.
         path_gradient: use path gradients (see `FlowDistribution`). They pay near the posterior;
             far from it, and for bounds of several weighted particles (`RenyiELBO`), switch them
             off. ``guide.path_gradient`` may be set between steps.
-        base: what z is drawn from: "normal"; "student_t", with learnt tails; "mixture", with
+        base: what z is drawn from: "student_t", with learnt tails; "normal"; "mixture", with
             several modes (4 diagonal Normals, learnt); or a callable from D to a base, e.g.
             ``functools.partial(mixture_base, num_components=5)``. See `student_t_base` and
             `mixture_base`.

@@ -18,7 +18,7 @@ class AutoMAF(AutoFlow):
     Args:
         model: a Pyro model whose latents are continuous.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
-        init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        init_scale: scale that the guide starts with, in unconstrained coordinates.
         path_gradient: as for `AutoFlow`.
         base: as for `AutoFlow`.
         num_layers: as for `pyro_flowkit.maf`, like all that follow.
@@ -62,7 +62,7 @@ class AutoIAF(AutoFlow):
     Args:
         model: a Pyro model whose latents are continuous.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
-        init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        init_scale: scale that the guide starts with, in unconstrained coordinates.
         path_gradient: as for `AutoFlow`.
         base: as for `AutoFlow`.
         num_layers: as for `pyro_flowkit.iaf`, like all that follow.
@@ -106,7 +106,7 @@ class AutoRealNVP(AutoFlow):
     Args:
         model: a Pyro model whose latents are continuous.
         init_loc_fn: Pyro's strategy for the starting point of each latent.
-        init_scale: standard deviation of the starting Normal, in unconstrained coordinates.
+        init_scale: scale that the guide starts with, in unconstrained coordinates.
         path_gradient: as for `AutoFlow`.
         base: as for `AutoFlow`.
         num_layers: as for `pyro_flowkit.realnvp`, like all that follow.
