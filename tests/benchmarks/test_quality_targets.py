@@ -1,14 +1,17 @@
 """The synthetic targets: one density in both wings, normalised, with the moments they claim."""
 
+import jax
 import numpy as np
 import pyro.poutine as poutine
 import pytest
 import torch
-from jax import enable_x64
 from numpyro.infer.util import log_density
 from scipy import integrate, stats
 
 from benchmarks.quality import synthetic, targets_numpyro, targets_pyro
+
+# Older versions of JAX have it elsewhere.
+enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
 
 RNG = np.random.default_rng(0)
 
