@@ -58,20 +58,20 @@ def test_a_steadily_improving_phase_lasts_for_its_share_of_the_budget(num_steps)
 def test_an_improvement_within_two_standard_errors_is_none_and_beyond_them_one():
     def drifting(drift):
         def losses(state, count):
-            noise = np.tile([-1.0, 1.0], count)[:count]  # standard error of a window: 0.26
+            noise = np.tile([-1.0, 1.0], count)[:count]  # standard error of a window: 0.186
             return noise - drift * state.step / count
 
-        return play(plan_of(num_steps=10_000), losses, until=TREND)[0]
+        return play(plan_of(num_steps=20_000), losses, until=TREND)[0]
 
     # The slope of a line through TREND points has the standard error of one over this root.
-    threshold = 2 * 0.2628 / math.sqrt((TREND**3 - TREND) / 12)
+    threshold = 2 * 0.1858 / math.sqrt((TREND**3 - TREND) / 12)
     assert drifting(0.95 * threshold).phase == "path"
     assert drifting(1.05 * threshold).phase == "total"
 
 
 def test_an_improvement_below_a_thousandth_of_a_nat_is_none_even_without_noise():
     def drifting(drift):
-        return play(plan_of(num_steps=10_000), lambda state, count:
+        return play(plan_of(num_steps=20_000), lambda state, count:
                     np.full(count, -drift * state.step / count), until=TREND)[0]  # fmt: skip
 
     assert drifting(0.99e-3 / TREND).phase == "path"

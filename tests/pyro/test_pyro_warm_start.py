@@ -17,7 +17,7 @@ from pyro_flowkit.guides.layers import has_frame
 from tests.pyro import models
 from tests.pyro.diagnosed import evidence
 
-TINY = {"num_layers": 1, "hidden_dims": (8,)}
+TINY = {"num_layers": 1, "hidden_dims": (8,), "base": "normal"}
 GUIDES = {"maf": fk.AutoMAF, "iaf": fk.AutoIAF, "realnvp": fk.AutoRealNVP}
 
 
