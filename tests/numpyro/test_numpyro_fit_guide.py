@@ -27,7 +27,10 @@ from numpyro_flowkit.guides.guide_trainer import GuideTrainer
 from tests.numpyro import models
 from tests.numpyro.models import assert_same_leaves
 
-TINY = {"num_layers": 1, "hidden_dims": (8,)}
+# Older versions of JAX have it elsewhere.
+enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
+TINY = {"num_layers": 1, "hidden_dims": (8,), "base": "normal"}
 SHORT = {"num_steps": 60, "num_particles": 4, "num_starts": 1, "progress": False}
 
 
@@ -83,7 +86,7 @@ def test_beta_and_gamma_posteriors_reach_their_evidence_nearly(found_constrained
     _, result = found_constrained
     gap = constrained_evidence() - result.elbo
     assert -4 * result.elbo_stderr < gap < 0.02 + 4 * result.elbo_stderr
-    assert result.elbo > result.warm_start.elbo
+    assert result.elbo > result.warm_start.elbo - 3 * result.warm_start.elbo_stderr
     assert (result.stopped in ("converged", "steps"), result.falls) == (True, 0)
     assert (result.num_steps, result.skipped_steps) == (len(result.losses), 0)
 
@@ -203,7 +206,7 @@ def test_chunks_add_up_to_the_same_gradient(chunk):
 
 
 def test_a_fit_in_chunks_reaches_the_evidence():
-    _, result = fitted(chunk_size=3)
+    _, result = fitted(chunk_size=3, gradient="total", warm_start="pathfinder")
     assert abs(result.elbo - models.regression_evidence()) < 4 * result.elbo_stderr + 1e-3
 
 
@@ -278,7 +281,7 @@ def test_minibatches_of_a_model_with_global_latents_lead_to_its_posterior():
 
 def test_arguments_reach_the_model():
     guide = fk.AutoIAF(models.regression, **TINY)
-    result = fk.fit_guide(models.regression, guide, scale=2.0, **SHORT)
+    result = fk.fit_guide(models.regression, guide, scale=2.0, gradient="path", **SHORT)
     assert abs(result.elbo - models.regression_evidence(2.0)) < 4 * result.elbo_stderr + 1e-3
 
 
@@ -288,7 +291,7 @@ def test_steps_without_a_finite_density_are_skipped_and_never_reach_the_weights(
         numpyro.factor("hole", jnp.where((x > 0.5) & (x < 0.6), jnp.nan, 0.0))
 
     guide = fk.AutoIAF(cliff, init_scale=1.0, **TINY)
-    _, result = fitted(cliff, guide=guide, num_steps=100, warm_start=None)
+    _, result = fitted(cliff, guide=guide, num_steps=100, warm_start=None, gradient="total")
     # Each of 4 particles falls into the hole with 3.5 %: 13 steps of 100, give or take 3.4.
     assert 1 < result.skipped_steps < 27
     assert np.isnan(result.losses).sum() == result.skipped_steps
@@ -300,7 +303,7 @@ def test_in_float32_everything_stays_so():
         x = numpyro.sample("x", dist.Normal(jnp.float32(0.0), jnp.float32(1.0)))
         numpyro.sample("y", dist.Normal(x, jnp.float32(1.0)), obs=jnp.float32(1.0))
 
-    with jax.enable_x64(False):
-        _, result = fitted(single)
+    with enable_x64(False):
+        _, result = fitted(single, gradient="path")
     assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {np.dtype(np.float32)}
     assert abs(result.elbo - norm.logpdf(1.0, 0.0, 2**0.5)) < 4 * result.elbo_stderr + 1e-3

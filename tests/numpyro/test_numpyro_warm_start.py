@@ -17,7 +17,10 @@ from numpyro_flowkit.guides.layers import has_frame
 from tests.numpyro import models
 from tests.numpyro.models import GUIDES, assert_same_leaves
 
-TINY = {"num_layers": 1, "hidden_dims": (8,)}
+# Older versions of JAX have it elsewhere.
+enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
+TINY = {"num_layers": 1, "hidden_dims": (8,), "base": "normal"}
 KEY = jax.random.key(0)
 started = functools.partial(fk.warm_start, rng_key=KEY, num_starts=2)
 
@@ -187,7 +190,7 @@ def test_in_float32_it_is_found_to_single_precision():
         with numpyro.plate("rows", 5):
             numpyro.sample("y", dist.Normal(design @ weights, jnp.float32(0.8)), obs=data)
 
-    with jax.enable_x64(False):
+    with enable_x64(False):
         start = started(fk.AutoIAF(single, **TINY))
     check_regression(start.gaussian, 1e-5)
     assert {leaf.dtype for leaf in jax.tree.leaves(start.params)} == {np.dtype(np.float32)}
