@@ -36,7 +36,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest bench bench-quick quality lint format python-found
+.PHONY: help demo test test-slow test-oldest bench bench-quick quality lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ demo: $(STAMP)  ## fit real data with flows in Pyro and NumPyro; pictures go to 
 
 test: $(STAMP)  ## run the tests and the examples in docstrings
 	$(TEST_ENV) $(RUN) $(PYTEST)
+
+test-slow: $(STAMP)  ## run the tests that `make test` leaves out
+	$(TEST_ENV) $(RUN) $(PYTEST) -m slow
 
 test-oldest: $(STAMP_OLDEST)  ## run `make test` on the lowest versions allowed
 	$(TEST_ENV) $(VENV_OLDEST)/bin/python $(PYTEST)

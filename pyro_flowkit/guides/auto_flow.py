@@ -34,9 +34,10 @@ class AutoFlow(AutoContinuous):
     of freedom, nearly Normal at first: tails that are a little too heavy keep importance weights
     bounded, which the Normal's do not. L is lower triangular (diagonal above 128 latents) and
     starts as ``init_scale`` times the identity, ``loc`` starts at ``init_loc_fn``, both trainable,
-    and the flow starts as the identity, so the guide starts as the base moved there. The frame (m, S) is fixed: the identity, until `warm_start` sets it
-    to where the posterior is. It is a Pyro `AutoContinuous` guide and works wherever one does
-    (`NeuTraReparam`, `AutoGuideList`, every ELBO).
+    and the flow starts as the identity, so the guide starts as the base moved there. The frame (m,
+    S) is fixed: the identity, until `warm_start` sets it to where the posterior is. It is a Pyro
+    `AutoContinuous` guide and works wherever one does (`NeuTraReparam`, `AutoGuideList`, every
+    ELBO).
 
     The flow is built when the guide is first called with the model's arguments; do that before
     asking for parameters or distributions.
