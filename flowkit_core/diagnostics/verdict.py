@@ -17,6 +17,10 @@ MAX_LOG_SD_RATIO = 0.1
 # A shift of one latent by its whole sd costs half a nat.
 MAX_GAP = 0.5
 MIN_ESS_FRACTION = 0.5
+# From here on the weights are so nearly equal that khat only tells the shape of a tail in which
+# there is nothing to speak of: for guides within 0.001 nats of the posterior it comes out between
+# 0.1 and 1.5, at random.
+EQUAL_WEIGHTS = 0.98
 
 _BLIND_SPOT = "a mode that the guide never draws from would not show in this"
 
@@ -26,10 +30,14 @@ def judge(found: "GuideDiagnostics") -> tuple[Level, str]:
     broken = _what_is_broken(found)
     if broken:
         return "do not trust", f"do not trust: {broken}"
-    numbers = (
-        f"khat {found.khat:z.2f} <= {found.khat_threshold:.2f}, "
-        f"ESS {100 * found.ess_fraction:.0f} %, gap {found.gap:z.2f} nats"
-    )
+    numbers = f"ESS {100 * found.ess_fraction:.0f} %, gap {found.gap:z.2f} nats"
+    if found.khat <= found.khat_threshold:
+        numbers = f"khat {found.khat:z.2f} <= {found.khat_threshold:.2f}, {numbers}"
+    else:
+        numbers += (
+            f", khat {found.khat:z.2f} > {found.khat_threshold:.2f} of a tail that carries next to "
+            "nothing"
+        )
     off = _what_is_off(found)
     if off:
         return (
@@ -48,7 +56,7 @@ def _what_is_broken(found: "GuideDiagnostics") -> str:
         )
     if found.ess == 0:
         return "the model has no density at any draw of the guide"
-    if not found.khat <= found.khat_threshold:
+    if not (found.khat <= found.khat_threshold or found.ess_fraction >= EQUAL_WEIGHTS):
         return (
             f"khat {found.khat:z.2f} > {found.khat_threshold:.2f}, few draws carry the weight: the "
             "guide is too narrow, or not where the posterior is, and importance weighting cannot "

@@ -141,3 +141,15 @@ def test_smoothing_replaces_only_the_tail():
     assert 90 <= changed.sum() <= 95  # 3 sqrt(1000)
     assert log_ratios[changed].min() > log_ratios[~changed].max()
     assert smoothed.max() <= log_ratios.max()
+
+
+def test_a_heavy_tail_of_next_to_no_weight_does_not_spoil_the_verdict():
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=10_000)
+    # A Pareto tail of index one, whose largest weights are a few times the others.
+    found = diagnose_draws(np.log1p(4e-4 / rng.uniform(size=10_000)), {"z": z})
+    assert found.khat > found.khat_threshold
+    assert found.ess_fraction > 0.98
+    assert (found.level, found.trusted) == ("good", True)
+    assert "khat" in found.verdict
+    assert "of a tail that carries next to nothing" in found.verdict
