@@ -18,7 +18,15 @@ def test_every_python_block_is_an_example_under_a_heading():
     assert len(EXAMPLES) == README.count("```python") == 4
 
 
-@pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
+def marks(code):
+    """A fit to convergence takes minutes on a busy machine."""
+    return [pytest.mark.slow] if "fit_guide(" in code else []
+
+
+@pytest.mark.parametrize(
+    ("title", "code"),
+    [pytest.param(title, code, id=title, marks=marks(code)) for title, code in EXAMPLES],
+)
 def test_an_example_runs_and_prints_finite_numbers(title, code, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=tmp_path

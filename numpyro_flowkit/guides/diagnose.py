@@ -73,7 +73,7 @@ def diagnose(
         >>> from numpyro_flowkit import AutoIAF
         >>> def model():
         ...     x = numpyro.sample("x", dist.Normal(0.0, 1.0))
-        >>> exact = AutoIAF(model, init_loc_fn=init_to_mean, init_scale=1.0)
+        >>> exact = AutoIAF(model, base="normal", init_loc_fn=init_to_mean, init_scale=1.0)
         >>> with handlers.seed(rng_seed=0), handlers.trace() as trace:
         ...     _ = exact()
         >>> params = {"auto_flow$params": trace["auto_flow$params"]["value"]}
@@ -138,7 +138,7 @@ def importance_resample(
         >>> from numpyro_flowkit import AutoIAF
         >>> def model():
         ...     x = numpyro.sample("x", dist.Normal(0.0, 1.0))
-        >>> guide = AutoIAF(model, init_scale=1.5)
+        >>> guide = AutoIAF(model, base="normal", init_scale=1.5)
         >>> with handlers.seed(rng_seed=0), handlers.trace() as trace:
         ...     _ = guide()
         >>> params = {"auto_flow$params": trace["auto_flow$params"]["value"]}

@@ -20,6 +20,9 @@ import numpyro_flowkit as fk
 from tests.numpyro import models
 from tests.numpyro.models import SMALL, assert_same_leaves, call, large
 
+# Most of it is compilation; the Pyro twin of this file makes the same claims in `make test`.
+pytestmark = pytest.mark.slow
+
 LEARNT = ("student_t", "mixture")
 every_base = pytest.mark.parametrize("base", LEARNT)
 FLOW = functools.partial(fk.realnvp, **SMALL)
@@ -92,7 +95,7 @@ def test_the_base_has_the_models_dimension_and_dtype(base):
 
 
 def test_the_normal_base_has_no_parameter():
-    params = call(fk.AutoFlow(models.regression, FLOW))[2]
+    params = call(fk.AutoFlow(models.regression, FLOW, base="normal"))[2]
     assert set(params) == {"auto_flow$params"}
 
 

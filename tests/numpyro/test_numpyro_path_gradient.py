@@ -61,6 +61,7 @@ def assert_as_defined(make, params, shape=(), wrap=same):
     assert_same_gradients(got, expected, tolerance=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TRAINABLE)
 def test_it_is_the_gradient_with_the_density_held_fixed(case):
     spec = CASES[case]
@@ -152,6 +153,7 @@ def test_foreign_points_have_the_gradient_of_the_density(name):
     assert_same_gradients(gradient(True), gradient(False))
 
 
+@pytest.mark.slow
 @every_flow
 def test_path_gradients_have_the_mean_of_total_gradients(name):
     flow = large(FLOWS[name], seed=1)

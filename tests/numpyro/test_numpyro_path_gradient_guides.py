@@ -19,6 +19,9 @@ from tests.numpyro import models
 from tests.numpyro.helpers import assert_same_gradients
 from tests.numpyro.models import FLOW, GUIDES, SMALL, large, started
 
+# Most of it is compilation; the Pyro twin of this file makes the same claims in `make test`.
+pytestmark = pytest.mark.slow
+
 SPLINES = {
     name: functools.partial(fk.AutoFlow, flow=functools.partial(recipe, law="spline", **SMALL))
     for name, recipe in (("maf", fk.maf), ("iaf", fk.iaf), ("realnvp", fk.realnvp))

@@ -96,7 +96,7 @@ def test_the_base_has_the_models_dimension_and_dtype(base, dim_model):
 
 
 def test_the_normal_base_has_no_module():
-    guide = fk.AutoFlow(models.regression, FLOW)
+    guide = fk.AutoFlow(models.regression, FLOW, base="normal")
     guide()
     assert guide.base is None
     assert not [name for name, _ in guide.named_parameters() if name.startswith("base")]

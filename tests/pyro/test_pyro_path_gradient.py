@@ -141,6 +141,7 @@ def test_wrapped_distributions_keep_path_gradients(wrapper):
     assert_same_gradients(got, gradient(by_definition, path_gradient=False), tolerance=1e-8)
 
 
+@pytest.mark.slow
 @every_flow
 def test_path_gradients_have_the_mean_of_total_gradients(name):
     flow = large(FLOWS[name](), seed=1)
