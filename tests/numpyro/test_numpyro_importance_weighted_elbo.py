@@ -20,6 +20,9 @@ from tests.numpyro import normal_guides as normal
 from tests.numpyro.helpers import assert_same_gradients
 from tests.numpyro.models import FLOW, GUIDES, SMALL, call, large
 
+# Most of it is compilation; the Pyro twin of this file makes the same claims in `make test`.
+pytestmark = pytest.mark.slow
+
 every_guide = pytest.mark.parametrize("name", GUIDES)
 vectorised_or_not = pytest.mark.parametrize("vectorised", [True, False])
 KEY = jax.random.key(3)
