@@ -18,7 +18,7 @@ def describe():
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": _versions(),
+        "versions": versions((*_FRAMEWORKS, *(lib.package for lib in LIBRARIES.values()))),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "load": [round(value, 1) for value in os.getloadavg()],
     }
@@ -33,9 +33,10 @@ def _cpu_model():
     return platform.processor() or "unknown"
 
 
-def _versions():
+def versions(packages):
+    """Versions of packages, or that they are not there."""
     found = {}
-    for package in (*_FRAMEWORKS, *(library.package for library in LIBRARIES.values())):
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -13,13 +13,17 @@ def load(folder):
 
 def save_section(folder, name, run, cells):
     """Replace one section and keep the others; returns all of them."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     results = {**load(folder), name: {"run": run, "cells": cells}}
-    partial = folder / "results.json.part"
-    partial.write_text(json.dumps(_rounded(results), indent=1) + "\n")
-    os.replace(partial, folder / "results.json")
+    replace(Path(folder) / "results.json", json.dumps(_rounded(results), indent=1) + "\n")
     return results
+
+
+def replace(path, text):
+    """Write a file whole or not at all, with the folder it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def _rounded(value):

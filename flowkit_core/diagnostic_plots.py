@@ -8,7 +8,7 @@ import numpy as np
 
 from flowkit_core.diagnostics.result import GuideDiagnostics
 from flowkit_core.diagnostics.verdict import MAX_SHIFT
-from flowkit_core.plots import COLOURS, _finish, _plain, new_figure
+from flowkit_core.plots import COLOURS, finished, new_figure, without_frame
 
 # Parameters shown: those that the weights move most.
 _ROWS = 20
@@ -35,7 +35,7 @@ def weights_and_means(
     left, right = figure.subplots(1, 2)
     _draw_tail(left, found)
     _draw_shifts(right, shown, len(found.parameters))
-    return _finish(figure, path)
+    return finished(figure, path)
 
 
 def _draw_tail(axes: Any, found: GuideDiagnostics) -> None:
@@ -61,7 +61,7 @@ def _draw_tail(axes: Any, found: GuideDiagnostics) -> None:
         axes.set_ylim(-0.1, 0.1)
     axes.locator_params(axis="x", nbins=5)
     axes.legend(frameon=False)
-    _plain(axes)
+    without_frame(axes)
 
 
 def _draw_shifts(axes: Any, shown: list[Any], total: int) -> None:
@@ -82,4 +82,4 @@ def _draw_shifts(axes: Any, shown: list[Any], total: int) -> None:
     )
     axes.locator_params(axis="x", nbins=5)
     axes.legend(frameon=False)
-    _plain(axes)
+    without_frame(axes)

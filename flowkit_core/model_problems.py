@@ -1,6 +1,6 @@
 """What can be wrong with a model that a flow guide is asked for: one wording for both wings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 Shape = tuple[int, ...]
 
@@ -70,6 +70,17 @@ def bad_start_value(site: str, value: object, support: object) -> ModelError:
         f"site {site!r}: expected a starting value inside of the support ({support}), but "
         f"init_loc_fn gives {value}"
     )
+
+
+def check_same_shapes(met: Mapping[str, Shape], given: Mapping[str, Shape]) -> None:
+    """Raise unless a model's latents are those that the guide has met, by name and shape.
+
+    Raises:
+        ModelError: for the first that is not.
+    """
+    for name in [*met, *given]:
+        if met.get(name) != given.get(name):
+            raise changed_shapes(name, met.get(name), given.get(name))
 
 
 def changed_shapes(site: str, expected: Shape | None, got: Shape | None) -> ModelError:

@@ -26,13 +26,15 @@ def new_figure(width: float, height: float) -> Any:
     return figure_module.Figure(figsize=(width, height), layout="constrained")
 
 
-def _finish(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+def finished(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+    """The figure, also written to ``path`` if there is one."""
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
 
 
-def _plain(axes: Any) -> None:
+def without_frame(axes: Any) -> None:
+    """Leave only the axes that carry numbers."""
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -67,8 +69,8 @@ def loss_curves(
         margin = 0.05 * max(high - low, 1e-12)
         axes.set_ylim(low - margin, high + margin)
     axes.legend(frameon=False)
-    _plain(axes)
-    return _finish(figure, path)
+    without_frame(axes)
+    return finished(figure, path)
 
 
 def elbo_curve(
@@ -107,8 +109,8 @@ def elbo_curve(
         margin = 0.1 * max(high - low, 1e-3)
         axes.set_ylim(low - margin, high + margin)
     axes.legend(frameon=False)
-    _plain(axes)
-    return _finish(figure, path)
+    without_frame(axes)
+    return finished(figure, path)
 
 
 def marginal_histograms(
@@ -144,9 +146,9 @@ def marginal_histograms(
         axes.axvline(mean, color="0.3", linewidth=1, label="reference mean, sd")
         axes.axvspan(mean - sd, mean + sd, color="0.85", zorder=0)
         axes.set(xlabel=quantity, ylabel="density")
-        _plain(axes)
+        without_frame(axes)
     panels[0].legend(frameon=False, fontsize=8)
-    return _finish(figure, path)
+    return finished(figure, path)
 
 
 def samples_beside_data(
@@ -175,7 +177,7 @@ def samples_beside_data(
         colour = "0.3" if k == 0 else COLOURS[(k - 1) % len(COLOURS)]
         axes.scatter(values[:, i], values[:, j], s=5, alpha=0.5, linewidths=0, color=colour)
         axes.set(title=name, xlabel=labels[0])
-        _plain(axes)
+        without_frame(axes)
     axes_list[0].set_ylabel(labels[1])
     # The window is that of the data: a heavy tail of one model must not shrink the others.
     real = panels["data"][:, [i, j]]
@@ -185,4 +187,4 @@ def samples_beside_data(
         xlim=(low[0] - margin[0], high[0] + margin[0]),
         ylim=(low[1] - margin[1], high[1] + margin[1]),
     )
-    return _finish(figure, path)
+    return finished(figure, path)

@@ -13,3 +13,17 @@ BAD_SETTINGS = {
     "seed": [(-1, ValueError), (0.5, TypeError)],
 }
 BAD_SETTING_CASES = [(name, *case) for name, cases in BAD_SETTINGS.items() for case in cases]
+
+# Settings of a guide's fit: value, type of the error, words of the message.
+BAD_GUIDE_SETTINGS = {
+    "num_steps": (0, ValueError, "num_steps: expected an integer >= 1, got 0"),
+    "num_particles": (1.5, TypeError, "num_particles: expected an integer, got 1.5"),
+    "learning_rate": (-1, ValueError, "learning_rate: expected a finite number > 0, got -1"),
+    "max_grad_norm": (0.0, ValueError, "max_grad_norm: expected a finite number > 0"),
+    "gradient": ("foo", ValueError, "gradient: expected one of 'auto', 'path', 'total', got 'foo'"),
+    "warm_start": ("foo", ValueError, "warm_start: expected one of 'laplace', 'pathfinder', got"),
+    "num_starts": (0, ValueError, "num_starts: expected an integer >= 1, got 0"),
+    "chunk_size": (0, ValueError, "chunk_size: expected an integer >= 1, got 0"),
+    "max_seconds": (0, ValueError, "max_seconds: expected a finite number > 0, got 0"),
+    "seed": (-1, ValueError, "seed: expected an integer >= 0, got -1"),
+}

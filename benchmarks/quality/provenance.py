@@ -1,7 +1,6 @@
 """Where rows come from: revision, date, machine and versions."""
 
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 from benchmarks import machine
@@ -11,13 +10,7 @@ _PACKAGES = ("torch", "pyro-ppl", "jax", "jaxlib", "numpyro", "optax", "numpy", 
 
 def describe(num_workers, budget):
     """A dict of plain values, with what the fits were allowed."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    found = {**machine.describe(), "versions": versions}
+    found = {**machine.describe(), "versions": machine.versions(_PACKAGES)}
     return {**found, "revision": revision(), "workers": num_workers, **budget.to_dict()}
 
 

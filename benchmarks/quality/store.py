@@ -2,10 +2,10 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 from benchmarks.quality.cells import cell_of
+from benchmarks.store import replace
 
 FILE = "quality.json"
 
@@ -38,16 +38,12 @@ def missing(folder, cells):
 
 
 def _save(folder, runs, rows):
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     used = {row["run"] for row in rows}
     runs = {key: run for key, run in runs.items() if key in used}
     # A row a line keeps the file small and its changes readable.
     head = json.dumps(runs, indent=1, allow_nan=False)
     lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
-    partial = folder / f"{FILE}.part"
-    partial.write_text(f'{{"runs": {head},\n"rows": [\n{lines}\n]}}\n')
-    os.replace(partial, folder / FILE)
+    replace(Path(folder) / FILE, f'{{"runs": {head},\n"rows": [\n{lines}\n]}}\n')
     return {"runs": runs, "rows": rows}
 
 

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,5 +147,5 @@ def _keep_best(trainer: GuideTrainer, state: GuideFitState) -> tuple[float, floa
 
 
 def _told(state: GuideFitState) -> str:
-    last: Any = state.windows[-1]
+    last = state.windows[-1]
     return f"ELBO {-last.median:.3f} +- {last.error:.3f}, {state.phase}"

@@ -2,10 +2,10 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from flowkit_core import plots
-from flowkit_core.fitting.guide_state import WindowRecord
+from flowkit_core.fitting.guide_state import GuideFitState, WindowRecord
 from flowkit_core.warm_start import WarmStart
 
 
@@ -39,6 +39,31 @@ class GuideFitResult:
     windows: tuple[WindowRecord, ...] = field(repr=False)
     warm_start: WarmStart | None
     seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        state: GuideFitState,
+        elbo: tuple[float, float],
+        *,
+        params: Any,
+        warm_start: WarmStart | None,
+        seconds: float,
+    ) -> Self:
+        """The outcome that a fit's final state tells of; ``elbo`` with its standard error."""
+        return cls(
+            params=params,
+            elbo=elbo[0],
+            elbo_stderr=elbo[1],
+            stopped=state.stopped,
+            num_steps=state.step,
+            skipped_steps=state.skipped_steps,
+            falls=state.falls,
+            losses=tuple(state.losses),
+            windows=tuple(state.windows),
+            warm_start=warm_start,
+            seconds=seconds,
+        )
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Picture of the ELBO over the steps; a matplotlib figure, also written to ``path``.

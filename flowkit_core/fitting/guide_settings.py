@@ -7,6 +7,10 @@ from typing import Any
 from flowkit_core import checks
 from flowkit_core.warm_start import METHODS
 
+# Draws behind the ELBO of the weights that are compared at the end, and how many at once.
+EVALUATION_DRAWS = 4096
+EVALUATION_CHUNK = 256
+
 GRADIENTS = ("auto", "path", "total")
 
 

@@ -16,12 +16,14 @@ _AT_MODE = 0.05
 
 @dataclass(frozen=True)
 class Laplace:
-    """Args:
-    gaussian: at the best point reached.
-    log_density: there.
-    is_mode: whether the point is a mode and the Hessian negative definite, so that the Gaussian
-        is Laplace's; else it is one of the same shape that a repaired Hessian gives.
-    """  # noqa: D205
+    """A Gaussian at the top of an ascent.
+
+    Args:
+        gaussian: at the best point reached.
+        log_density: there.
+        is_mode: whether the point is a mode and the Hessian negative definite, so that the Gaussian
+            is Laplace's; else it is one of the same shape that a repaired Hessian gives.
+    """
 
     gaussian: Gaussian
     log_density: float

@@ -17,6 +17,10 @@ from flowkit_core.warm_start.trajectory import Trajectory, ascend
 
 METHODS = ("laplace", "pathfinder")
 
+# Half-width of the cube that further starts are drawn from, as in the PPLs' init_to_uniform.
+RADIUS = 2.0
+# Points whose log-density is evaluated at once.
+CHUNK = 128
 # Standard Normal rows behind the ELBOs that are compared; the same for every Gaussian.
 _NUM_DRAWS = 128
 # Nats by which a Gaussian from the way must beat Laplace's, to be preferred for more than luck.

@@ -16,7 +16,7 @@ from numpyro_flowkit.guides.layers import has_frame
 from numpyro_flowkit.guides.model_checks import check_start
 from numpyro_flowkit.guides.objectives import ElboObjective, FlowObjective
 from numpyro_flowkit.guides.start import started_params
-from numpyro_flowkit.guides.warm_start import warm_start as find_start
+from numpyro_flowkit.guides.warm_start import find_start
 
 
 def fit_guide(
@@ -121,6 +121,7 @@ def fit_guide(
     checks.guide(guide)
     began = time.monotonic()
     start_key, guide_key = random.split(random.key(settings.seed))
+    _, *start_keys = random.split(start_key, 4)  # the first is for weights that are there already
     has_path_gradient = isinstance(guide, AutoFlow)
     start = None
     params = started_params(model, guide, args, kwargs, guide_key, params)
@@ -131,8 +132,8 @@ def fit_guide(
         known = has_frame(guide.get_transform(params))
     if settings.warm_start is not None and has_path_gradient and not known:
         start = find_start(
-            guide, *args, rng_key=start_key, method=settings.warm_start, num_starts=num_starts,
-            params=params, **kwargs,
+            model, guide, params, args, kwargs, start_keys, method=settings.warm_start,
+            num_starts=settings.num_starts,
         )  # fmt: skip
         params = start.params
     kind = FlowObjective if has_path_gradient else ElboObjective
@@ -145,16 +146,10 @@ def fit_guide(
         max_seconds=seconds,
         checkpoint=checkpoint,
     )
-    return GuideFitResult(
+    return GuideFitResult.of(
+        state,
+        (elbo, stderr),
         params=trainer.params,
-        elbo=elbo,
-        elbo_stderr=stderr,
-        stopped=state.stopped,
-        num_steps=state.step,
-        skipped_steps=state.skipped_steps,
-        falls=state.falls,
-        losses=tuple(state.losses),
-        windows=tuple(state.windows),
         warm_start=start,
         seconds=time.monotonic() - began,
     )

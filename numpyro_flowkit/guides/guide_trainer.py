@@ -13,13 +13,11 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
 from flowkit_core.fitting import GuideFitSettings, Window
+from flowkit_core.fitting.guide_settings import EVALUATION_CHUNK, EVALUATION_DRAWS
 from flowkit_core.fitting.state import Arrays
 from numpyro_flowkit.guides.objectives import Objective
 from numpyro_flowkit.guides.target import Params
 
-# Draws behind the ELBO of the weights that are compared at the end.
-_EVALUATION_DRAWS = 4096
-_EVALUATION_CHUNK = 256
 _ADAM = optax.scale_by_adam()
 
 
@@ -81,9 +79,9 @@ class GuideTrainer:
     def _evaluated(self, vector: Array, key: Array) -> Array:
         """ELBO terms of many draws, a chunk at a time."""
         params = self._unravel(vector)
-        keys = random.split(key, _EVALUATION_DRAWS // _EVALUATION_CHUNK)
+        keys = random.split(key, EVALUATION_DRAWS // EVALUATION_CHUNK)
         one = functools.partial(self._objective.elbos, params, path_gradient=False)
-        return lax.map(lambda k: one(k, _EVALUATION_CHUNK), keys).reshape(-1)
+        return lax.map(lambda k: one(k, EVALUATION_CHUNK), keys).reshape(-1)
 
     @property
     def params(self) -> Params:

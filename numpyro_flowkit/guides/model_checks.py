@@ -61,9 +61,7 @@ def check_shapes(
     shapes = _look(handlers.seed(model, rng_seed=0), args, kwargs)
     met = {name: jnp.shape(site["value"]) for name, site in guide.prototype_trace.items()
            if _is_latent(site)}  # fmt: skip
-    for name in [*met, *shapes]:
-        if met.get(name) != shapes.get(name):
-            raise model_problems.changed_shapes(name, met.get(name), shapes.get(name))
+    model_problems.check_same_shapes(met, shapes)
 
 
 @contextmanager

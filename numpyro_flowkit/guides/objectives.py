@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 from jax import Array, random
-from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer import Trace_ELBO
 
 from numpyro_flowkit.guides.auto_flow import AutoFlow
+from numpyro_flowkit.guides.start import param_sites
 from numpyro_flowkit.guides.target import Params, log_density
 
 
@@ -42,7 +42,12 @@ class _Parameters:
         kwargs: dict[str, Any],
     ) -> None:
         self._model, self._guide, self._args, self._kwargs = model, guide, args, kwargs
-        self._transforms = _constraints(model, guide, params, args, kwargs)
+        sites = param_sites(model, guide, args, kwargs, random.key(0), params)
+        self._transforms = {
+            site["name"]: biject_to(site["kwargs"]["constraint"])
+            for site in sites
+            if "constraint" in site["kwargs"]
+        }
 
     def constrain(self, params: Params) -> Params:
         """Parameters in their own coordinates."""
@@ -96,24 +101,3 @@ class ElboObjective(_Parameters):
             )
 
         return jax.vmap(one)(random.split(key, num_particles))
-
-
-def _constraints(
-    model: Callable[..., Any],
-    guide: Any,
-    params: Params,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> dict[str, Any]:
-    """For every parameter with a constraint the bijection from free numbers onto it."""
-    seeded = handlers.seed(handlers.substitute(guide, data=params), rng_seed=0)
-    with handlers.block():
-        guide_trace = handlers.trace(seeded).get_trace(*args, **kwargs)
-        replayed = handlers.replay(handlers.seed(model, rng_seed=1), guide_trace)
-        substituted = handlers.substitute(replayed, data=params)
-        model_trace = handlers.trace(substituted).get_trace(*args, **kwargs)
-    return {
-        site["name"]: biject_to(site["kwargs"]["constraint"])
-        for site in [*model_trace.values(), *guide_trace.values()]
-        if site["type"] == "param" and "constraint" in site["kwargs"]
-    }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jax import Array, random
 
 from flowkit_core import checks
-from flowkit_core.warm_start import Gaussian, WarmStart, find_gaussian
+from flowkit_core.warm_start import CHUNK, RADIUS, Gaussian, WarmStart, find_gaussian
 from flowkit_core.warm_start.target import Floats
 from numpyro_flowkit.guides.auto_flow import AutoFlow
 from numpyro_flowkit.guides.layers import affine_layer
@@ -18,11 +19,6 @@ from numpyro_flowkit.guides.model_checks import check_start
 from numpyro_flowkit.guides.start import started_params
 from numpyro_flowkit.guides.target import Params, in_chunks, log_density
 from numpyro_flowkit.transforms import Compose
-
-# Points whose log-density is evaluated at once.
-_CHUNK = 128
-# Half-width of the cube that further starts are drawn from, as in NumPyro's init_to_uniform.
-_RADIUS = 2.0
 
 
 def warm_start(
@@ -83,13 +79,32 @@ def warm_start(
     if not isinstance(guide, AutoFlow):
         raise TypeError(f"guide: expected an AutoFlow, got {type(guide).__name__}")
     count = checks.positive_int("num_starts", num_starts)
-    guide_key, start_key, model_key, seed_key = random.split(rng_key, 4)
+    guide_key, *search_keys = random.split(rng_key, 4)
     params = started_params(guide.model, guide, args, kwargs, guide_key, params)
     check_start(guide.model, guide, args, kwargs)
+    return find_start(
+        guide.model, guide, params, args, kwargs, search_keys, method=method, num_starts=count
+    )
+
+
+def find_start(
+    model: Callable[..., Any],
+    guide: AutoFlow,
+    params: Params,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    rng_keys: Sequence[Array],
+    *,
+    method: str,
+    num_starts: int,
+) -> WarmStart:
+    """`warm_start` with settings and a model that are checked, and a key for each thing drawn."""
+    start_key, model_key, seed_key = rng_keys
     first = np.asarray(guide._init_latent, np.float64)
-    cube = random.uniform(start_key, (count - 1, len(first)), minval=-_RADIUS, maxval=_RADIUS)
+    cube = random.uniform(start_key, (num_starts - 1, len(first)), minval=-RADIUS, maxval=RADIUS)
+    density = log_density(guide, args, kwargs, rng_key=model_key, params=params, model=model)
     found = find_gaussian(
-        _Target(guide, params, args, kwargs, model_key),
+        _Target(density, guide._init_latent.dtype),
         [first, *np.asarray(cube, np.float64)],
         Gaussian(first, np.full(len(first), guide.init_scale)),
         method=method,
@@ -116,18 +131,10 @@ def with_frame(transform: Compose, gaussian: Gaussian) -> Compose:
 class _Target:
     """A model's log-density over packed unconstrained latents (`flowkit_core` Target)."""
 
-    def __init__(
-        self,
-        guide: AutoFlow,
-        params: Params,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        rng_key: Array,
-    ) -> None:
-        self._dtype = guide._init_latent.dtype
-        self.eps = float(jnp.finfo(self._dtype).eps)
-        density = log_density(guide, args, kwargs, rng_key=rng_key, params=params)
-        self._values = jax.jit(functools.partial(in_chunks, density, chunk_size=_CHUNK))
+    def __init__(self, density: Callable[[Array], Array], dtype: Any) -> None:
+        self._dtype = dtype
+        self.eps = float(jnp.finfo(dtype).eps)
+        self._values = jax.jit(functools.partial(in_chunks, density, chunk_size=CHUNK))
         self._value_and_gradient = jax.jit(jax.value_and_grad(density))
         self._hessian = jax.jit(jax.hessian(density))
 

@@ -14,9 +14,7 @@ from numpyro.infer.autoguide import AutoContinuous
 
 from flowkit_core import checks, model_problems
 from numpyro_flowkit.distributions import FlowDistribution, base_log_prob
-from numpyro_flowkit.guides.target import log_density
-
-Params = dict[str, Any]
+from numpyro_flowkit.guides.target import Params, log_density
 
 
 class WeightedDraws(NamedTuple):
@@ -132,6 +130,4 @@ def _check_model(
          if s["type"] == "sample" and not s["is_observed"]}
         for sites in (guide.prototype_trace, trace)
     )  # fmt: skip
-    for name in [*known, *given]:
-        if known.get(name) != given.get(name):
-            raise model_problems.changed_shapes(name, known.get(name), given.get(name))
+    model_problems.check_same_shapes(known, given)

@@ -5,11 +5,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import pyro
 import torch
 from pyro.infer.autoguide.guides import AutoContinuous
 from pyro.infer.autoguide.initialization import InitMessenger, init_to_median
-from pyro.params.param_store import param_with_module_name
 from torch import Tensor, nn
 from torch.distributions import Distribution, biject_to
 
@@ -18,6 +16,7 @@ from pyro_flowkit.bases.base import draw_seeded
 from pyro_flowkit.bases.choice import BaseChoice, checked_choice, make_base
 from pyro_flowkit.distributions import FlowDistribution, standard_normal
 from pyro_flowkit.guides.layers import affine_layer
+from pyro_flowkit.guides.param_store import claim_stored_names, with_stored_weights
 from pyro_flowkit.transforms import Compose, Flow
 
 # Draws behind median() and quantiles(): Monte Carlo error about 1 % of a posterior sd.
@@ -129,9 +128,9 @@ class AutoFlow(AutoContinuous):
             transform = self._build_transform()
             like = next(transform.parameters())
             base = make_base(self._base_choice, self.latent_dim, like)
-            self.transform = self._with_stored_weights("transform", transform)
+            self.transform = with_stored_weights(self, "transform", transform)
             if base is not None:
-                self.base = self._with_stored_weights("base", base)
+                self.base = with_stored_weights(self, "base", base)
         except BaseException:
             self.prototype_trace = None  # so that the next call reports the error again
             raise
@@ -160,50 +159,11 @@ class AutoFlow(AutoContinuous):
         frame = affine_layer(torch.zeros_like(loc), torch.zeros_like(loc), frozen=True)
         return Compose([flow, affine, frame]).to(device=loc.device, dtype=loc.dtype)
 
-    def _stored_names(self, part: str, module: nn.Module) -> dict[str, nn.Parameter]:
-        """Parameters of a part ("transform" or "base") by their names in Pyro's parameter store."""
-        own = self._pyro_get_fullname(part)
-        return {str(param_with_module_name(own, n)): p for n, p in module.named_parameters()}
-
-    def _with_stored_weights(self, part: str, module: ModuleT) -> ModuleT:
-        """Take over weights that Pyro's store holds under this guide's names: a loaded store's."""
-        store = pyro.get_param_store()
-        for name, parameter in self._stored_names(part, module).items():
-            if name not in store:
-                return module
-            stored = store[name]
-            if stored.shape != parameter.shape:
-                raise ValueError(
-                    f"Pyro's parameter store holds {name!r} of another guide: expected shape "
-                    f"{tuple(parameter.shape)}, got {tuple(stored.shape)}; call "
-                    "pyro.clear_param_store() before using this guide"
-                )
-        pyro.module(self._pyro_get_fullname(part), module, update_module_params=True)
-        return module
-
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Sample every latent, with the same arguments as the model."""
-        self._claim_stored_names()
+        claim_stored_names(self, ("transform", "base"))
         values: dict[str, Tensor] = super().forward(*args, **kwargs)
         return values
-
-    def _claim_stored_names(self) -> None:
-        """Make Pyro's store hold this guide's tensors, not those of the guide it is a copy of.
-
-        Otherwise SVI would optimise the other guide's weights while this one's are evaluated.
-        """
-        store = pyro.get_param_store()
-        for part in ("transform", "base"):
-            module = self._modules.get(part)  # an attribute's look-up would register it
-            names = {} if module is None else self._stored_names(part, module)
-            first = next(iter(names), None)
-            if first is None or first not in store:
-                continue
-            stored: Any = store[first]
-            if stored.unconstrained() is not names[first]:
-                for name in names:
-                    if name in store:
-                        del store[name]
 
     def _flow(self) -> Compose:
         if self.transform is None:

@@ -15,7 +15,7 @@ from pyro_flowkit.guides.guide_trainer import GuideTrainer
 from pyro_flowkit.guides.layers import has_frame
 from pyro_flowkit.guides.model_checks import check_start, meet
 from pyro_flowkit.guides.objectives import ElboObjective, FlowObjective, Objective
-from pyro_flowkit.guides.warm_start import warm_start as find_start
+from pyro_flowkit.guides.warm_start import find_start
 
 
 def fit_guide(
@@ -122,13 +122,14 @@ def fit_guide(
         torch.manual_seed(settings.seed)
         if isinstance(guide, AutoFlow):
             meet(guide, args, kwargs)
-            check_start(guide, model, args, kwargs)
+            check_start(model, guide, args, kwargs)
+            of_flow = FlowObjective(model, guide, args, kwargs)
             if settings.warm_start is not None and not has_frame(guide.get_transform()):
                 start = find_start(
-                    guide, *args, seed=settings.seed, method=settings.warm_start,
-                    num_starts=num_starts, **kwargs,
+                    guide, of_flow.target, seed=settings.seed, method=settings.warm_start,
+                    num_starts=settings.num_starts,
                 )  # fmt: skip
-            objective: Objective = FlowObjective(model, guide, args, kwargs)
+            objective: Objective = of_flow
         else:
             objective = ElboObjective(model, guide, args, kwargs)
     if not objective.parameters:
@@ -140,16 +141,6 @@ def fit_guide(
         max_seconds=seconds,
         checkpoint=checkpoint,
     )
-    return GuideFitResult(
-        params=None,
-        elbo=elbo,
-        elbo_stderr=stderr,
-        stopped=state.stopped,
-        num_steps=state.step,
-        skipped_steps=state.skipped_steps,
-        falls=state.falls,
-        losses=tuple(state.losses),
-        windows=tuple(state.windows),
-        warm_start=start,
-        seconds=time.monotonic() - began,
+    return GuideFitResult.of(
+        state, (elbo, stderr), params=None, warm_start=start, seconds=time.monotonic() - began
     )

@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowkit_core.fitting import GuideFitSettings, Window
+from flowkit_core.fitting.guide_settings import EVALUATION_CHUNK, EVALUATION_DRAWS
 from flowkit_core.fitting.state import Arrays
 from pyro_flowkit.guides.devices import cuda_devices
 from pyro_flowkit.guides.objectives import Objective, chunks
-
-# Draws behind the ELBO of the weights that are compared at the end.
-_EVALUATION_DRAWS = 4096
-_EVALUATION_CHUNK = 256
 
 
 class GuideTrainer:
@@ -91,7 +88,7 @@ class GuideTrainer:
         before = self.weights()
         self._copy_in(weights)
         with self._seeded((self._settings.seed, 0)):
-            elbos = self._objective.elbos(_EVALUATION_DRAWS, _EVALUATION_CHUNK)
+            elbos = self._objective.elbos(EVALUATION_DRAWS, EVALUATION_CHUNK)
         self._copy_in(before)
         numbers = elbos.double().cpu().numpy()
         return float(numbers.mean()), float(numbers.std(ddof=1) / np.sqrt(len(numbers)))

@@ -36,8 +36,8 @@ def meet(guide: AutoContinuous, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 
 
 def check_start(
-    guide: AutoContinuous,
     model: Callable[..., Any],
+    guide: AutoContinuous,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> None:
@@ -52,9 +52,7 @@ def check_start(
         prototype: Any = guide.prototype_trace
         met = {name: tuple(site["value"].shape)
                for name, site in prototype.iter_stochastic_nodes()}  # fmt: skip
-        for name in [*met, *look.shapes]:
-            if met.get(name) != look.shapes.get(name):
-                raise model_problems.changed_shapes(name, met.get(name), look.shapes.get(name))
+        model_problems.check_same_shapes(met, look.shapes)
         values = {
             site["name"]: biject_to(site["fn"].support)(unconstrained)
             for site, unconstrained in guide._unpack_latent(guide._init_loc())

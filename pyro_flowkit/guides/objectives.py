@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_flowkit.distributions import FlowDistribution
 from pyro_flowkit.guides.auto_flow import AutoFlow
-from pyro_flowkit.guides.target import Target
+from pyro_flowkit.guides.target import Target, plate_nesting
 
 
 class Objective(Protocol):
@@ -41,9 +41,9 @@ class FlowObjective:
         kwargs: Mapping[str, Any],
     ) -> None:
         self._guide = guide
-        self._target = Target(guide, model, args, kwargs)
+        self.target = Target(guide, model, args, kwargs)
         own = {f"guide.{name}": p for name, p in guide.named_parameters()}
-        self.parameters = own | {f"model.{k}": p for k, p in self._target.parameters.items()}
+        self.parameters = own | {f"model.{k}": p for k, p in self.target.parameters.items()}
 
     def _posterior(self, *, path_gradient: bool) -> FlowDistribution:
         return FlowDistribution(
@@ -57,7 +57,7 @@ class FlowObjective:
         """Negative ELBO, averaged over that many particles in one pass."""
         posterior = self._posterior(path_gradient=path_gradient)
         x = posterior.rsample((num_particles,))
-        return (posterior.log_prob(x) - self._target.log_density(x)).mean()
+        return (posterior.log_prob(x) - self.target.log_density(x)).mean()
 
     @torch.no_grad()
     def elbos(self, num_draws: int, chunk_size: int) -> Tensor:
@@ -66,7 +66,7 @@ class FlowObjective:
         terms = []
         for count in chunks(num_draws, chunk_size):
             x = posterior.rsample((count,))
-            terms.append(self._target.log_density(x) - posterior.log_prob(x))
+            terms.append(self.target.log_density(x) - posterior.log_prob(x))
         return torch.cat(terms)
 
 
@@ -94,14 +94,7 @@ class ElboObjective:
             guide_trace = poutine.trace(self._guide).get_trace(*self._args, **self._kwargs)
             replayed = poutine.replay(self._model, trace=guide_trace)
             model_trace = poutine.trace(replayed).get_trace(*self._args, **self._kwargs)
-        frames = (
-            -frame.dim
-            for trace in (guide_trace, model_trace)
-            for site in trace.nodes.values()
-            for frame in site.get("cond_indep_stack", ())
-            if frame.dim is not None  # none of a sequential plate
-        )
-        return max(frames, default=0)
+        return plate_nesting(guide_trace, model_trace)
 
     def _vectorizes(self) -> bool:
         self._vectorized = True

@@ -11,6 +11,7 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.autoguide.guides import AutoContinuous
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
@@ -70,14 +71,12 @@ class Target:
             trace = poutine.trace(poutine.block(model, hide_fn=site_is_subsample)).get_trace(
                 *self._args, **self._kwargs
             )
-        params, depth = {}, 0
-        for name, site in trace.nodes.items():
-            if site["type"] == "param" and site["value"] is not None:
-                params[name] = site["value"].unconstrained()
-            for frame in site.get("cond_indep_stack", ()):
-                if frame.dim is not None:  # none of a sequential plate
-                    depth = max(depth, -frame.dim)
-        return params, depth
+        params = {
+            name: site["value"].unconstrained()
+            for name, site in trace.nodes.items()
+            if site["type"] == "param" and site["value"] is not None
+        }
+        return params, plate_nesting(trace)
 
     def _broadcasts(self) -> bool:
         """Whether two rows at once give what they give one by one."""
@@ -112,14 +111,14 @@ class Target:
         count = len(latents)
         spread = latents.reshape(count, *(1,) * self._depth, latents.shape[-1])
         values, log_jacobian = self._constrained(spread, count)
-        score = _LogDensity(values, count, self._depth)
+        score = _LogDensity(values, self._depth)
         with _unvalidated(), score, pyro.plate("_particles", count, dim=-self._depth - 1):
             self._model(*self._args, **self._kwargs)
         return score.total + log_jacobian
 
     def _alone(self, latent: Tensor) -> Tensor:
         values, log_jacobian = self._constrained(latent, 1)
-        score = _LogDensity(values, 1, None)
+        score = _LogDensity(values, None)
         try:
             with _unvalidated(), score:
                 self._model(*self._args, **self._kwargs)
@@ -140,6 +139,18 @@ class Target:
         return values, total
 
 
+def plate_nesting(*traces: Trace) -> int:
+    """Dimensions that the plates of some traces take, counted from the right."""
+    frames = (
+        -frame.dim
+        for trace in traces
+        for site in trace.nodes.values()
+        for frame in site.get("cond_indep_stack", ())
+        if frame.dim is not None  # none of a sequential plate
+    )
+    return max(frames, default=0)
+
+
 @contextmanager
 def _unvalidated() -> Iterator[None]:
     """Out of sight of the caller's handlers; what overflows is not an error but a density of zero.
@@ -153,9 +164,9 @@ def _unvalidated() -> Iterator[None]:
 class _LogDensity(Messenger):
     """Adds up the log-densities of a model's sites at given values of its latents."""
 
-    def __init__(self, values: dict[str, Tensor], count: int, depth: int | None) -> None:
+    def __init__(self, values: dict[str, Tensor], depth: int | None) -> None:
         super().__init__()
-        self._values, self._count, self._depth = values, count, depth
+        self._values, self._depth = values, depth
         self.total: Any = 0.0
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -169,9 +180,7 @@ class _LogDensity(Messenger):
             return
         log_prob = msg["fn"].log_prob(msg["value"], *msg["args"], **msg["kwargs"])
         log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
-        if self._depth is None:  # a single row
-            self.total = self.total + log_prob.sum()
-        elif log_prob.dim() > self._depth:
+        if self._depth is not None and log_prob.dim() > self._depth:
             self.total = self.total + log_prob.reshape(len(log_prob), -1).sum(-1)
-        else:  # a site that no latent reaches, the same for every row
+        else:  # a single row, or a site that no latent reaches, the same for every row
             self.total = self.total + log_prob.sum()

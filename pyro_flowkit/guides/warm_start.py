@@ -7,17 +7,12 @@ import torch
 from torch import Tensor
 
 from flowkit_core import checks
-from flowkit_core.warm_start import Gaussian, WarmStart, find_gaussian
+from flowkit_core.warm_start import CHUNK, RADIUS, Gaussian, WarmStart, find_gaussian
 from flowkit_core.warm_start.target import Floats
 from pyro_flowkit.guides.auto_flow import AutoFlow
 from pyro_flowkit.guides.layers import affine_layer
 from pyro_flowkit.guides.model_checks import check_start, meet
 from pyro_flowkit.guides.target import Target
-
-# Points whose log-density is evaluated at once.
-_CHUNK = 128
-# Half-width of the cube that further starts are drawn from, as in Pyro's init_to_uniform.
-_RADIUS = 2.0
 
 
 def warm_start(
@@ -81,18 +76,26 @@ def warm_start(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         meet(guide, args, kwargs)
-        loc = guide._init_loc()
-        check_start(guide, model, args, kwargs)
-        first = loc.double().cpu().numpy()
-        rng = np.random.default_rng(seed)
-        cube = rng.uniform(-_RADIUS, _RADIUS, size=(count - 1, len(first)))
-        found = find_gaussian(
-            _Target(Target(guide, model, args, kwargs), loc, seed),
-            [first, *cube],
-            Gaussian(first, np.full(len(first), guide.init_scale)),
-            method=method,
-            seed=seed,
-        )
+        check_start(model, guide, args, kwargs)
+        target = Target(guide, model, args, kwargs)
+        return find_start(guide, target, seed=seed, method=method, num_starts=count)
+
+
+def find_start(
+    guide: AutoFlow, target: Target, *, seed: int, method: str, num_starts: int
+) -> WarmStart:
+    """`warm_start` with settings and a model that are checked; moves torch's global generators."""
+    loc = guide._init_loc()
+    first = loc.double().cpu().numpy()
+    rng = np.random.default_rng(seed)
+    cube = rng.uniform(-RADIUS, RADIUS, size=(num_starts - 1, len(first)))
+    found = find_gaussian(
+        _Target(target, loc, seed),
+        [first, *cube],
+        Gaussian(first, np.full(len(first), guide.init_scale)),
+        method=method,
+        seed=seed,
+    )
     set_frame(guide, found.gaussian)
     return found
 
@@ -141,7 +144,7 @@ class _Target:
 
     def _evaluated(self, rows: Tensor) -> Tensor:
         torch.manual_seed(self._seed)  # a function of the point, whatever the model draws
-        return self._target.in_chunks(rows, _CHUNK)
+        return self._target.in_chunks(rows, CHUNK)
 
     def _own(self, values: Floats) -> Tensor:
         return torch.as_tensor(values).to(self._like)

@@ -131,6 +131,4 @@ def _check_model(
     known = {n: tuple(s["value"].shape) for n, s in met.iter_stochastic_nodes()}
     given = {n: tuple(s["value"].shape) for n, s in trace.iter_stochastic_nodes()
              if type(s["fn"]).__name__ != "_Subsample"}  # fmt: skip
-    for name in [*known, *given]:
-        if known.get(name) != given.get(name):
-            raise model_problems.changed_shapes(name, known.get(name), given.get(name))
+    model_problems.check_same_shapes(known, given)

@@ -78,6 +78,7 @@ OWN_METHODS = {
 OWN_FILES = {
     "pyro": {
         "transforms/cache.py",  # what torch's transforms remember between a draw and its score
+        "guides/param_store.py",  # NumPyro's parameters are handed in
         "guides/devices.py",  # JAX draws from keys, not from generators of devices
         "native/layer.py",  # a structure for C; XLA hands over buffers and attributes
         # Where there is no C compiler: larger steps, since Python takes as long for small ones.

@@ -14,6 +14,7 @@ from numpyro.infer.autoguide import AutoNormal
 
 import numpyro_flowkit as fk
 from flowkit_core.model_problems import ModelError
+from tests.fits import BAD_GUIDE_SETTINGS
 from tests.numpyro import models
 
 TINY = {"num_layers": 1, "hidden_dims": (8,)}
@@ -199,23 +200,9 @@ def test_only_flow_guides_get_a_warm_start():
         fk.warm_start(AutoNormal(models.one_latent), rng_key=KEY)
 
 
-SETTINGS = {
-    "num_steps": (0, ValueError, "num_steps: expected an integer >= 1, got 0"),
-    "num_particles": (1.5, TypeError, "num_particles: expected an integer, got 1.5"),
-    "learning_rate": (-1, ValueError, "learning_rate: expected a finite number > 0, got -1"),
-    "max_grad_norm": (0.0, ValueError, "max_grad_norm: expected a finite number > 0"),
-    "gradient": ("foo", ValueError, "gradient: expected one of 'auto', 'path', 'total', got 'foo'"),
-    "warm_start": ("foo", ValueError, "warm_start: expected one of 'laplace', 'pathfinder', got"),
-    "num_starts": (0, ValueError, "num_starts: expected an integer >= 1, got 0"),
-    "chunk_size": (0, ValueError, "chunk_size: expected an integer >= 1, got 0"),
-    "max_seconds": (0, ValueError, "max_seconds: expected a finite number > 0, got 0"),
-    "seed": (-1, ValueError, "seed: expected an integer >= 0, got -1"),
-}
-
-
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", BAD_GUIDE_SETTINGS)
 def test_settings_out_of_range_are_refused_before_anything_happens(name):
-    value, error, message = SETTINGS[name]
+    value, error, message = BAD_GUIDE_SETTINGS[name]
     guide = fk.AutoIAF(models.one_latent, **TINY)
     with pytest.raises(error, match=message):
         fit(models.one_latent, guide, **{name: value})

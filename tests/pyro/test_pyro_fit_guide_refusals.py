@@ -11,6 +11,7 @@ from pyro.infer.autoguide import AutoNormal, init_to_value
 
 import pyro_flowkit as fk
 from flowkit_core.model_problems import ModelError
+from tests.fits import BAD_GUIDE_SETTINGS
 from tests.pyro import models
 
 TINY = {"num_layers": 1, "hidden_dims": (8,)}
@@ -188,23 +189,9 @@ def test_only_flow_guides_get_a_warm_start():
         fk.warm_start(AutoNormal(models.one_latent))
 
 
-SETTINGS = {
-    "num_steps": (0, ValueError, "num_steps: expected an integer >= 1, got 0"),
-    "num_particles": (1.5, TypeError, "num_particles: expected an integer, got 1.5"),
-    "learning_rate": (-1, ValueError, "learning_rate: expected a finite number > 0, got -1"),
-    "max_grad_norm": (0.0, ValueError, "max_grad_norm: expected a finite number > 0"),
-    "gradient": ("foo", ValueError, "gradient: expected one of 'auto', 'path', 'total', got 'foo'"),
-    "warm_start": ("foo", ValueError, "warm_start: expected one of 'laplace', 'pathfinder', got"),
-    "num_starts": (0, ValueError, "num_starts: expected an integer >= 1, got 0"),
-    "chunk_size": (0, ValueError, "chunk_size: expected an integer >= 1, got 0"),
-    "max_seconds": (0, ValueError, "max_seconds: expected a finite number > 0, got 0"),
-    "seed": (-1, ValueError, "seed: expected an integer >= 0, got -1"),
-}
-
-
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", BAD_GUIDE_SETTINGS)
 def test_settings_out_of_range_are_refused_before_anything_happens(name):
-    value, error, message = SETTINGS[name]
+    value, error, message = BAD_GUIDE_SETTINGS[name]
     guide = fk.AutoIAF(models.one_latent, **TINY)
     with pytest.raises(error, match=message):
         fit(models.one_latent, guide, **{name: value})
@@ -213,7 +200,7 @@ def test_settings_out_of_range_are_refused_before_anything_happens(name):
 
 @pytest.mark.parametrize("name", ["num_starts", "seed"])
 def test_a_warm_start_refuses_them_too(name):
-    value, error, message = SETTINGS[name]
+    value, error, message = BAD_GUIDE_SETTINGS[name]
     with pytest.raises(error, match=message):
         fk.warm_start(fk.AutoIAF(models.one_latent, **TINY), **{name: value})
     with pytest.raises(ValueError, match="expected one of 'laplace', 'pathfinder'"):
