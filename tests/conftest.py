@@ -26,10 +26,16 @@ def rng():
 
 
 def pytest_collection_modifyitems(items):
-    without_cuda = pytest.mark.skip(reason="no CUDA device")
+    without_gpu = pytest.mark.skip(reason="no GPU that the framework can use")
     for item in items:
-        if "gpu" in item.keywords and not torch.cuda.is_available():
-            item.add_marker(without_cuda)
+        if "gpu" in item.keywords and not _has_gpu(item.path):
+            item.add_marker(without_gpu)
+
+
+def _has_gpu(path):
+    if "numpyro" in path.name:
+        return jax.default_backend() == "gpu"
+    return torch.cuda.is_available()
 
 
 @pytest.fixture(autouse=True, scope="module")

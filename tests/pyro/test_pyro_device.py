@@ -70,11 +70,11 @@ def test_a_flow_on_the_device_is_saved_and_loaded_on_the_cpu(tmp_path):
 def test_a_fit_runs_on_the_flows_device(tmp_path):
     flow = fk.maf(3, **SMALL).to("cuda")
     settings = {"num_epochs": 3, "batch_size": 32, "progress": False}
-    result = fk.fit_density(flow, points(200, 3), checkpoint=tmp_path / "fit", **settings)
+    result = fk.fit_density(flow, 3 * points(200, 3), checkpoint=tmp_path / "fit", **settings)
     assert {p.device.type for p in flow.parameters()} == {"cuda"}
     assert result.validation_losses[-1] < result.validation_losses[0]
     again = fk.fit_density(
-        fk.maf(3, **SMALL).to("cuda"), points(200, 3), checkpoint=tmp_path / "fit", **settings
+        fk.maf(3, **SMALL).to("cuda"), 3 * points(200, 3), checkpoint=tmp_path / "fit", **settings
     )
     assert again.best_loss == result.best_loss
 
