@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from benchmarks.case import OPERATION_TITLES
+from benchmarks.case import OPERATION_TITLES, PARTICLES
 from benchmarks.libraries import BACKENDS, OURS
 from benchmarks.sections import compile as compile_section
 from benchmarks.sections import memory as memory_section
+from benchmarks.sections import path_gradient as path_section
 from benchmarks.sections.comparison import BACKEND_TITLES, groups
 from benchmarks.statistics import Ratio, ratio, speedup, typical
+from benchmarks.steps.case import DIM, HIDDEN
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,9 @@ class Bar:
     Args:
         section: where it is measured.
         figure: "speedup", time of the fastest peer over ours; "memory", our sampling over our
-            scoring; "flowjax", flowjax's compile time over ours; "seconds", ours alone.
+            scoring; "flowjax", flowjax's compile time over ours; "seconds", ours alone; of steps
+            "own_guide", the PPL's guide under its SVI over `fit_guide`, "bare", `fit_guide` over a
+            bare loop, "path", the path gradient over the total one.
         backend, dim, hidden, operation: which cell.
         value: the bar.
         at_least: whether the figure should be above the bar or below it.
@@ -53,6 +57,9 @@ FIGURE_TITLES = {
     "memory": "memory, sampling / scoring",
     "flowjax": "flowjax / ours",
     "seconds": "seconds, ours",
+    "own_guide": "AutoIAFNormal under SVI / fit_guide",
+    "bare": "fit_guide / bare loop",
+    "path": "path gradient / total gradient",
 }
 
 DIMS = (8, 32, 64, 128, 256)
@@ -66,7 +73,10 @@ SAMPLING = {  # D -> torch, torch with gradient, JAX, JAX with gradient
 
 def all_bars():
     """Every bar, in the order of the sections."""
-    return [*_sampling(), *_memory(), *_scoring(), *_realnvp(), *_linear(), *_compile()]
+    return [
+        *_sampling(), *_memory(), *_scoring(), *_realnvp(), *_linear(), *_compile(), *_steps(),
+        *_path_gradient(),
+    ]  # fmt: skip
 
 
 def _sampling():
@@ -117,6 +127,20 @@ def _compile():
     yield Bar("compile", "seconds", "jax", 256, 128, "sample_grad", 5, at_least=False)
 
 
+def _steps():
+    yield Bar("steps", "own_guide", "torch", DIM, HIDDEN, "step_1", 2)
+    yield Bar("steps", "bare", "torch", DIM, HIDDEN, "step_256", 1.4, at_least=False)
+    for count in PARTICLES:
+        yield Bar("steps", "bare", "jax", DIM, HIDDEN, f"step_{count}", 1.1, at_least=False)
+
+
+def _path_gradient():
+    for backend in BACKENDS:
+        for family, count in path_section.SIZES:
+            operation = f"path_{family}_{count}"
+            yield Bar("path_gradient", "path", backend, DIM, HIDDEN, operation, 1.5, at_least=False)
+
+
 def figure_of(bar, cells):
     """The bar's figure as a `Ratio` (a single number has no spread), or None if not measured."""
     ours = OURS[bar.backend]
@@ -137,8 +161,14 @@ def figure_of(bar, cells):
 def _figure_of_cell(figure, cell, ours):
     if figure == "speedup":
         return speedup(cell, ours)
-    if figure == "flowjax":
-        return ratio(cell, "flowjax", ours)
+    pairs = {
+        "flowjax": ("flowjax", ours),
+        "own_guide": ("auto_iaf_normal", "fit_guide"),
+        "bare": ("fit_guide", "bare"),
+        "path": ("path", "total"),
+    }
+    if figure in pairs:
+        return ratio(cell, *pairs[figure])
     value = typical(cell, ours)
     return None if value is None else Ratio(value, value, value, ours)
 

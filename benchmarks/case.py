@@ -5,12 +5,21 @@ from dataclasses import asdict, dataclass
 # Scoring maps data to base, sampling base to data. The LU-linear layer multiplies when it samples
 # and solves when it scores. "_grad": the backward pass too, to the input and to every weight.
 OPERATIONS = ("score", "score_grad", "sample", "sample_grad", "log_det")
+# Steps of a fit: of `fit_guide` beside other loops, and by the path gradient beside the total one.
+PARTICLES = (1, 16, 256)
+GUIDES = {"iaf": "AutoIAF", "realnvp": "AutoRealNVP"}
 OPERATION_TITLES = {
     "score": "scoring",
     "score_grad": "scoring with gradient",
     "sample": "sampling",
     "sample_grad": "sampling with gradient",
     "log_det": "log-determinant",
+    **{f"step_{n}": f"a step with {n} particle{'s' * (n > 1)}" for n in PARTICLES},
+    **{
+        f"path_{family}_{n}": f"a path-gradient step of {title} with {n} particle{'s' * (n > 1)}"
+        for family, title in GUIDES.items()
+        for n in PARTICLES
+    },
 }
 
 

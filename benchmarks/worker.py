@@ -37,13 +37,8 @@ class Server:
 
     def prepare(self, case, operation):
         """Build, compile and call once; returns a handle, or the reason why not."""
-        from benchmarks.case import Case
-
-        case = Case(**case)
         try:
-            if case not in self.flows:
-                self.flows[case] = self.adapter.build(case)
-            made = self.operation(self.flows[case], case, operation)
+            made = self._made(case, operation)
         except ValueError as error:
             return {"skipped": str(error)}
         self.operations.append(made)
@@ -53,6 +48,19 @@ class Server:
             "first": first,
             "compile": made.compile_seconds,
         }
+
+    def _made(self, case, operation):
+        if operation == "step":
+            from benchmarks.steps.case import StepCase
+            from benchmarks.steps.operation import StepOperation
+
+            return StepOperation(self.library, StepCase(**case))
+        from benchmarks.case import Case
+
+        case = Case(**case)
+        if case not in self.flows:
+            self.flows[case] = self.adapter.build(case)
+        return self.operation(self.flows[case], case, operation)
 
     def time(self, handle, block_seconds):
         """Median over enough calls to fill ``block_seconds`` of wall time."""
@@ -85,6 +93,19 @@ class Server:
         from benchmarks.training import train
 
         return train(dim, path, steps)
+
+    def large_fit(self, **problem):
+        """Fit a guide of thousands of latents; see `benchmarks.large_fit`."""
+        from benchmarks.large_fit import measure
+
+        return measure(self.library, **problem)
+
+    def curve(self, case, **settings):
+        """How near a guide comes to a target, step by step; see `benchmarks.steps.curve`."""
+        from benchmarks.steps.case import StepCase
+        from benchmarks.steps.curve import curve
+
+        return curve(self.library, StepCase(**case), **settings)
 
 
 def _timed(made, values):

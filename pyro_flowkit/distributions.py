@@ -84,11 +84,8 @@ class FlowDistribution(TransformedDistribution):
         if not self.path_gradient or not torch.is_grad_enabled() or tracing():
             x: Tensor = super().rsample(torch.Size(sample_shape))
             return x
-        z = self.base_dist.rsample(torch.Size(sample_shape))
-        x, log_det, score = self.flow.forward_and_score(z, base_score(self.base_dist, z))
-        log_prob = (base_log_prob(self.base_dist, z) - log_det).detach()
-        self._drawn = _Drawn(x, log_prob, score)
-        return x
+        self._drawn = _Drawn.of(self.flow, self.base_dist, torch.Size(sample_shape))
+        return self._drawn.x
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats, of shape batch."""
@@ -117,14 +114,44 @@ class _Drawn(NamedTuple):
     log_prob: Tensor
     score: Tensor
 
+    @classmethod
+    def of(
+        cls, flow: Flow | ConditionedFlow, base: Distribution, sample_shape: torch.Size
+    ) -> "_Drawn":
+        """Draw from a base and a flow."""
+        z = base.rsample(sample_shape)
+        x, log_det, score = flow.forward_and_score(z, base_score(base, z))
+        with torch.no_grad():
+            log_prob = base_log_prob(base, z) - log_det
+        return cls(x, log_prob, score)
+
     def log_prob_along_path(self) -> Tensor:
         """The log-density, as a function of x alone as far as gradients go."""
         # The bracket is zero; its gradient is that of the sample.
         return self.log_prob + (self.score * (self.x - self.x.detach())).sum(-1)
 
 
+def draw_and_score(
+    flow: Flow | ConditionedFlow, base: Distribution, count: int, *, path_gradient: bool
+) -> tuple[Tensor, Tensor]:
+    """Draws (count, D) and their log-densities: what a `FlowDistribution` gives, without its cache.
+
+    To see that a cached pair is still good costs a walk through all weights, which for a small
+    flow is a good part of a step.
+    """
+    if path_gradient:
+        drawn = _Drawn.of(flow, base, torch.Size((count,)))
+        return drawn.x, drawn.log_prob_along_path()
+    z = base.rsample(torch.Size((count,)))
+    x, log_det = flow.forward_and_log_det(z)
+    return x, base_log_prob(base, z) - log_det
+
+
 def base_score(base: Distribution, z: Tensor) -> Tensor:
     """``d log p(z) / dz`` of a base at its own draws; nothing differentiates through it."""
+    inner = base.base_dist if isinstance(base, Independent) else base
+    if type(inner) is Normal:  # known without a graph
+        return ((inner.loc - z) / inner.scale.square()).detach()
     with torch.enable_grad():
         at = z.detach().requires_grad_()
         (score,) = torch.autograd.grad(base_log_prob(base, at).sum(), at)
@@ -145,7 +172,10 @@ def base_log_prob(base: Distribution, z: Tensor) -> Tensor:
 
 def standard_normal(flow: Flow | ConditionedFlow) -> Distribution:
     """N(0, I) of the flow's dimension, in its dtype and on its device."""
-    weight = next(iter(flow.dependencies()), None)
+    # The first weight will do; a flow's dependencies would be a walk through all of them.
+    weight: Tensor | None = next(flow.parameters(), None) if isinstance(flow, Flow) else None
+    if weight is None:
+        weight = next(iter(flow.dependencies()), None)
     # Made afresh rather than from the weight: a tensor derived from it would be a constant that
     # requires grad under torch.jit.trace (JitTrace_ELBO).
     dtype, device = (None, None) if weight is None else (weight.dtype, weight.device)

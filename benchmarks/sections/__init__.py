@@ -17,6 +17,9 @@ SECTIONS = (
     "compile",
     "growth",
     "fixed_point",
+    "steps",
+    "path_gradient",
+    "large_fit",
 )
 
 

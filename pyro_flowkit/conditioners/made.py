@@ -77,3 +77,14 @@ class MADE(Conditioner):
             inner = self.activation(self.linear(layer, self.activation(stream)))
             stream = stream + self.linear(layer + 1, inner)
         return self.linear(self.num_layers - 1, self.activation(stream))
+
+    def with_pres(self, inputs: Tensor, context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """The outputs, and what each activation was applied to: as many arrays as hidden layers."""
+        pres: list[Tensor] = []
+        outputs = self.first(inputs, context)
+        for layer in range(1, self.num_layers):
+            pres.append(outputs)
+            outputs = self.linear(layer, self.activation(outputs))
+            if self.spec.residual and layer % 2 == 0:  # a block ends; the last layer is odd
+                outputs = pres[-2] + outputs
+        return outputs, pres

@@ -1,6 +1,6 @@
 """Adam on the ELBO of a guide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -52,7 +52,8 @@ class GuideTrainer:
 
     def _backward(self, *, path_gradient: bool) -> tuple[float, bool]:
         """Leave the clipped gradient in the parameters; the loss, and whether both are finite."""
-        self._optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters.values():
+            parameter.grad = None
         total = 0.0
         for count in self._chunks:  # each one's graph is gone before the next
             loss = self._objective.loss(count, path_gradient=path_gradient)
@@ -60,9 +61,7 @@ class GuideTrainer:
             if loss.requires_grad:
                 loss.backward()
             total += loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(
-            self._parameters.values(), self._settings.max_grad_norm
-        )
+        norm = _clip(self._parameters.values(), self._settings.max_grad_norm)
         return total, bool(np.isfinite(total) and torch.isfinite(norm))
 
     @torch.no_grad()
@@ -141,3 +140,19 @@ class GuideTrainer:
                 self._optimizer.state[parameter] = moments
         # load_state_dict moves the moments to the parameters' device and dtype.
         self._optimizer.load_state_dict(self._optimizer.state_dict())
+
+
+@torch.no_grad()
+def _clip(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale gradients down to a Euclidean norm; the norm that they had.
+
+    As `torch.nn.utils.clip_grad_norm_`, which moves every array's norm by itself and for a small
+    flow takes as long as the optimiser.
+    """
+    moved = [p for p in parameters if p.grad is not None]
+    gradients = [p.grad for p in moved if p.grad is not None]
+    if len({gradient.device for gradient in gradients}) != 1:
+        return torch.nn.utils.clip_grad_norm_(moved, max_norm)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, torch.clamp(max_norm / (norm + 1e-6), max=1.0))
+    return norm

@@ -9,7 +9,7 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
-from pyro_flowkit.distributions import FlowDistribution
+from pyro_flowkit.distributions import draw_and_score
 from pyro_flowkit.guides.auto_flow import AutoFlow
 from pyro_flowkit.guides.target import Target, plate_nesting
 
@@ -30,7 +30,7 @@ class FlowObjective:
     """Of a flow guide: the flow is drawn from directly, and the model scored by `Target`.
 
     That leaves out what Pyro's ELBOs do per step for guides of any kind (registering parameters
-    and tracing the guide), which for a small model is most of the time.
+    and tracing the guide), which for a small model is most of the time, and the flow's cache.
     """
 
     def __init__(
@@ -45,28 +45,23 @@ class FlowObjective:
         own = {f"guide.{name}": p for name, p in guide.named_parameters()}
         self.parameters = own | {f"model.{k}": p for k, p in self.target.parameters.items()}
 
-    def _posterior(self, *, path_gradient: bool) -> FlowDistribution:
-        return FlowDistribution(
-            self._guide.get_transform(),
-            self._guide.get_base_dist(),
-            path_gradient=path_gradient,
-            validate_args=False,
-        )
+    def _draw(self, count: int, *, path_gradient: bool) -> tuple[Tensor, Tensor]:
+        """Latents (count, D) and their log-density under the guide."""
+        flow, base = self._guide.get_transform(), self._guide.get_base_dist()
+        return draw_and_score(flow, base, count, path_gradient=path_gradient)
 
     def loss(self, num_particles: int, *, path_gradient: bool) -> Tensor:
         """Negative ELBO, averaged over that many particles in one pass."""
-        posterior = self._posterior(path_gradient=path_gradient)
-        x = posterior.rsample((num_particles,))
-        return (posterior.log_prob(x) - self.target.log_density(x)).mean()
+        x, log_prob = self._draw(num_particles, path_gradient=path_gradient)
+        return (log_prob - self.target.log_density(x)).mean()
 
     @torch.no_grad()
     def elbos(self, num_draws: int, chunk_size: int) -> Tensor:
         """ELBO terms of single draws."""
-        posterior = self._posterior(path_gradient=False)
         terms = []
         for count in chunks(num_draws, chunk_size):
-            x = posterior.rsample((count,))
-            terms.append(self.target.log_density(x) - posterior.log_prob(x))
+            x, log_prob = self._draw(count, path_gradient=False)
+            terms.append(self.target.log_density(x) - log_prob)
         return torch.cat(terms)
 
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyro
 import torch
@@ -15,6 +15,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
+from torch.distributions.transforms import ComposeTransform, IndependentTransform, Transform
 
 from pyro_flowkit.guides.devices import cuda_devices
 
@@ -47,6 +48,9 @@ class Target:
         kwargs: Mapping[str, Any],
     ) -> None:
         self._guide, self._model, self._args, self._kwargs = guide, model, args, dict(kwargs)
+        # Neither changes from step to step, and to make them anew is a tenth of a small step.
+        self._layouts: dict[torch.Size, list[_Piece]] = {}
+        self._plates: dict[int, pyro.plate] = {}
         self.parameters, self._depth = self._explore()
         self.is_vectorized = self._broadcasts()
 
@@ -112,7 +116,7 @@ class Target:
         spread = latents.reshape(count, *(1,) * self._depth, latents.shape[-1])
         values, log_jacobian = self._constrained(spread, count)
         score = _LogDensity(values, self._depth)
-        with _unvalidated(), score, pyro.plate("_particles", count, dim=-self._depth - 1):
+        with _unvalidated(), score, self._particles(count):
             self._model(*self._args, **self._kwargs)
         return score.total + log_jacobian
 
@@ -130,13 +134,59 @@ class Target:
         """Values of the sites, and ``log |det dtheta/du|`` of each row."""
         values: dict[str, Tensor] = {}
         total = latents.new_zeros(count)
-        for site, unconstrained in self._guide._unpack_latent(latents):
-            transform = biject_to(site["fn"].support)
-            value = transform(unconstrained)
-            log_det = transform.log_abs_det_jacobian(unconstrained, value)
-            values[site["name"]] = value
+        layout = self._layouts.get(latents.shape)
+        if layout is None:
+            layout = self._layouts[latents.shape] = list(_layout(self._guide, latents))
+        for piece in layout:
+            unconstrained = latents[..., piece.columns].view(piece.shape)
+            if piece.transform is None:
+                values[piece.name] = unconstrained
+                continue
+            value = piece.transform(unconstrained)
+            log_det = piece.transform.log_abs_det_jacobian(unconstrained, value)
+            values[piece.name] = value
             total = total + log_det.reshape(count, -1).sum(-1)
         return values, total
+
+    def _particles(self, count: int) -> pyro.plate:
+        """The plate of that many particles, to the left of the model's own."""
+        if count not in self._plates:
+            self._plates[count] = pyro.plate("_particles", count, dim=-self._depth - 1)
+        return self._plates[count]
+
+
+class _Piece(NamedTuple):
+    """Where a site's value stands in packed latents of one shape.
+
+    Args:
+        name: of the site.
+        columns: of the latents.
+        shape: of the unconstrained value.
+        transform: to the site's own space; None for the identity.
+    """
+
+    name: str
+    columns: slice
+    shape: torch.Size
+    transform: Transform | None
+
+
+def _layout(guide: AutoContinuous, latents: Tensor) -> Iterator[_Piece]:
+    """The pieces of latents of that shape, in the order in which the guide packs them."""
+    start = 0
+    for site, unconstrained in guide._unpack_latent(latents):
+        stop = start + guide._unconstrained_shapes[site["name"]].numel()
+        transform = biject_to(site["fn"].support)
+        kept = None if _is_identity(transform) else transform
+        yield _Piece(site["name"], slice(start, stop), unconstrained.shape, kept)
+        start = stop
+
+
+def _is_identity(transform: Transform) -> bool:
+    """Whether this is what torch maps to the real numbers by: a composition of nothing."""
+    if isinstance(transform, IndependentTransform):
+        return _is_identity(transform.base_transform)
+    return isinstance(transform, ComposeTransform) and not transform.parts
 
 
 def plate_nesting(*traces: Trace) -> int:

@@ -167,8 +167,13 @@ class Autoregressive(Flow):
         """What finds the sequential direction (`implicit.AutoregressiveMap`)."""
         if not isinstance(self.conditioner, MADE):
             return NetworkSolver(self._parallel_law, self._params, others)
+        return self._made_solver(self.conditioner, others, device)
+
+    def _made_solver(
+        self, conditioner: MADE, others: Sequence[Tensor], device: torch.device
+    ) -> MADESolver:
         method = choose_inverse(self.inverse, input_dim=self.input_dim, device=device)
-        return MADESolver(self.conditioner, self._parallel_law, method, *self._split_others(others))
+        return MADESolver(conditioner, self._parallel_law, method, *self._split_others(others))
 
 
 class MaskedAutoregressive(Autoregressive):
@@ -259,10 +264,29 @@ class InverseAutoregressive(Autoregressive):
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._sequential(x, context)
 
+    def _forward_and_score(
+        self, z: Tensor, score: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if not isinstance(self.conditioner, MADE):
+            return super()._forward_and_score(z, score, context)
+        # One pass of the network is enough for the point and for its score.
+        u = self._ordered(z)
+        raw, pres = self.conditioner.with_pres(u, context)
+        params = law_params(self.law, raw, self.free, self.input_dim)
+        v, log_slope = self._parallel_law.forward(u, params)
+        with torch.no_grad():
+            solver = self._made_solver(self.conditioner, self._others(context), z.device)
+            pushed = self._pulled(solver, u.detach(), solver.kept_of(raw, pres), score)
+        return self._restored(v), log_slope.sum(-1), pushed
+
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
-        # J^T a = score - grad L: the reverse rule of the sequential map for g_u = score, g_l = 1.
-        u = self._ordered(z).reshape(-1, self.input_dim)
-        ones = torch.ones_like(u[:, 0])
         solver = self.solver(self._others(context), z.device)
-        a, _ = solver.pull(u, solver.kept_at(u), self._ordered(score).reshape(u.shape), ones)
-        return self._restored(a.reshape(z.shape))
+        u = self._ordered(z)
+        return self._pulled(solver, u, solver.kept_at(u.reshape(-1, self.input_dim)), score)
+
+    def _pulled(self, solver: Solver, u: Tensor, kept: tuple[Tensor, ...], score: Tensor) -> Tensor:
+        # J^T a = score - grad L: the reverse rule of the sequential map for g_u = score, g_l = 1.
+        rows = u.reshape(-1, self.input_dim)
+        ones = torch.ones_like(rows[:, 0])
+        a, _ = solver.pull(rows, kept, self._ordered(score).reshape(rows.shape), ones)
+        return self._restored(a.reshape(u.shape))

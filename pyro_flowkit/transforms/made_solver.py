@@ -55,6 +55,15 @@ class MADESolver:
         raw, pres = self.arranged(u).evaluate(u.T)
         return raw, *pres
 
+    def kept_of(self, raw: Tensor, pres: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The same of a pass that the network has made: outputs and pre-activations, a point a row.
+
+        Shapes: (..., outputs) and (..., units) each.
+        """
+        dims, count = self.conditioner.spec.input_dim, self.conditioner.spec.num_params
+        rows = raw.detach().reshape(-1, count, dims)
+        return rows.permute(2, 1, 0), *(pre.detach().reshape(-1, pre.shape[-1]).T for pre in pres)
+
     @torch.no_grad()
     def pull(
         self,
