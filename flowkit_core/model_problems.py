@@ -43,8 +43,8 @@ def local_latent(site: str, plate: str, size: int, full_size: int) -> ModelError
     """For a latent in a plate of which only some rows are drawn."""
     return ModelError(
         f"site {site!r} is a latent in plate {plate!r}, which draws {size} of {full_size} rows, so "
-        "the latents differ from step to step: take all rows, or amortise the site with "
-        "FlowDistribution(flow, context=...)"
+        "the latents differ from step to step: take all rows, or use AutoAmortisedFlow, whose "
+        "local latents have a flow of their own"
     )
 
 

@@ -13,6 +13,7 @@ from numpyro_flowkit.checkpoint import load_flow, save_flow
 from numpyro_flowkit.density import fit_density
 from numpyro_flowkit.distributions import FlowDistribution
 from numpyro_flowkit.guides import (
+    AutoAmortisedFlow,
     AutoFlow,
     AutoIAF,
     AutoMAF,
@@ -37,6 +38,7 @@ from numpyro_flowkit.round_trip import round_trip
 from numpyro_flowkit.transforms import ConditionedFlow, Flow
 
 __all__ = [
+    "AutoAmortisedFlow",
     "AutoFlow",
     "AutoIAF",
     "AutoMAF",

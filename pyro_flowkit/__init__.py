@@ -13,6 +13,7 @@ from pyro_flowkit.checkpoint import load_flow, save_flow
 from pyro_flowkit.density import fit_density
 from pyro_flowkit.distributions import FlowDistribution
 from pyro_flowkit.guides import (
+    AutoAmortisedFlow,
     AutoFlow,
     AutoIAF,
     AutoMAF,
@@ -37,6 +38,7 @@ from pyro_flowkit.round_trip import round_trip
 from pyro_flowkit.transforms import ConditionedFlow, Flow
 
 __all__ = [
+    "AutoAmortisedFlow",
     "AutoFlow",
     "AutoIAF",
     "AutoMAF",

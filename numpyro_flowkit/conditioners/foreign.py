@@ -10,7 +10,7 @@ from jax import Array
 from jax.tree_util import Partial, PyTreeDef
 
 
-def as_conditioner(conditioner: Any) -> Any:
+def as_conditioner(conditioner: Any, *, name: str = "conditioner") -> Any:
     """A callable pytree of arrays that computes what ``conditioner`` does.
 
     A pytree of arrays passes as it is. A ``functools.partial``, as `numpyro.contrib.module`'s
@@ -20,6 +20,7 @@ def as_conditioner(conditioner: Any) -> Any:
 
     Args:
         conditioner: maps ``(inputs, context)`` to raw parameters.
+        name: what errors call it.
 
     Raises:
         TypeError: if it cannot be called, or is a plain function, whose weights nobody would see.
@@ -33,13 +34,13 @@ def as_conditioner(conditioner: Any) -> Any:
         [(2, 3)]
     """
     if not callable(conditioner):
-        raise TypeError(f"conditioner: expected a callable, got {type(conditioner).__name__}")
+        raise TypeError(f"{name}: expected a callable, got {type(conditioner).__name__}")
     if isinstance(conditioner, functools.partial) and not isinstance(conditioner, Partial):
         conditioner = Partial(conditioner.func, *conditioner.args, **conditioner.keywords)
     leaves, structure = jax.tree.flatten(conditioner)
     if len(leaves) == 1 and leaves[0] is conditioner:
         raise TypeError(
-            "conditioner: expected a pytree of arrays, got a plain function, whose weights no "
+            f"{name}: expected a pytree of arrays, got a plain function, whose weights no "
             "transformation of JAX would see; wrap it in jax.tree_util.Partial(function, weights)"
         )
     if not any(callable(leaf) for leaf in leaves):

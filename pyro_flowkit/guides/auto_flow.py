@@ -141,7 +141,7 @@ class AutoFlow(AutoContinuous):
                 raise ValueError(
                     f"{type(self).__name__} does not support local latent variables: plate "
                     f"{name!r} draws {frame.size} of {frame.full_size} rows, so its latents differ "
-                    "from step to step; amortise them with FlowDistribution(flow, context=...)"
+                    "from step to step; use AutoAmortisedFlow"
                 )
 
     def _build_transform(self) -> Compose:

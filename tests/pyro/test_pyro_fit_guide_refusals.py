@@ -82,7 +82,7 @@ MODELS = {
     ),
     "local latents": (
         models.subsampled, (torch.zeros(10),), {},
-        r"site 'local' .* plate 'rows', which draws 2 of 10 rows.*take all rows, or amortise",
+        r"site 'local' .* plate 'rows', which draws 2 of 10 rows.*take all rows, or use AutoAmortisedFlow",
     ),
     "NaN in the data": (
         rows_of, (torch.tensor([1.0, NAN]),), {}, r"site 'y' has log-density nan.*check its data"
