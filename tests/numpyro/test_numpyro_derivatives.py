@@ -21,7 +21,7 @@ CASES = {
     "no hidden layer": (fk.maf, 4, {"hidden_dims": ()}),
     "one coordinate": (fk.maf, 1, {"hidden_dims": (3,), "context_dim": 2, "activation": "tanh"}),
 }
-METHODS = ("sweep", "fixed_point")
+METHODS = ("sweep", pytest.param("fixed_point", marks=pytest.mark.slow))
 every_case = pytest.mark.parametrize("case", CASES)
 every_method = pytest.mark.parametrize("method", METHODS)
 
@@ -67,7 +67,13 @@ def test_grad_jvp_and_vjp_of_grad(case, method):
 
 
 @every_method
-@pytest.mark.parametrize("case", ["context", "residual", "no hidden layer"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "context",
+        *(pytest.param(c, marks=pytest.mark.slow) for c in ("residual", "no hidden layer")),
+    ],
+)
 def test_jacobians_and_hessians_with_respect_to_the_points(case, method):
     flow, v, context = build(case, method)
 
@@ -97,6 +103,7 @@ def test_jacobians_and_hessians_with_respect_to_the_points(case, method):
     assert_same_gradients(got, expected, 1e-10)
 
 
+@pytest.mark.slow
 @every_method
 def test_third_derivatives(method):
     flow, v, _ = build("residual", method)

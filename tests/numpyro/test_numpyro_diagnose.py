@@ -146,6 +146,7 @@ def test_other_guides_are_diagnosed_beside_ours(kind):
     assert_ratios(found, guide, params, models.regression)
 
 
+@pytest.mark.slow
 def test_a_guide_without_an_inverse_is_diagnosed_by_what_it_knows_of_its_draws():
     guide = AutoBNAFNormal(models.regression, num_flows=1)
     svi = SVI(models.regression, guide, optax.adam(1e-3), Trace_ELBO(1000))

@@ -60,6 +60,7 @@ def mixture(data):
         numpyro.sample("x", dist.Normal(locs[which], 1.0), obs=data)
 
 
+@pytest.mark.slow
 def test_enumerated_discrete_latents_stay_out_of_the_guide():
     data = np.array([-3.0, -2.5, 2.0, 3.0, 2.5])
     model = config_enumerate(mixture)
@@ -108,6 +109,7 @@ def test_steps_under_jit_equal_a_scan_of_steps():
     assert update._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_seeds_can_be_mapped_over():
     svi = inference(normal.AutoIAF(models.hierarchy, **THIN))
     keys = jax.random.split(KEY, 3)

@@ -102,7 +102,7 @@ def one_by_one(flow, v, context, direction):
 
 @every_recipe
 @pytest.mark.parametrize("mixing", ["none", "reverse", "random", "lu"])
-@pytest.mark.parametrize("batch", [(), (3,), (2, 3)], ids=str)
+@pytest.mark.parametrize("batch", [(), (3,), pytest.param((2, 3), marks=pytest.mark.slow)], ids=str)
 def test_a_run_of_layers_is_its_layers_one_by_one(recipe, mixing, batch):
     init = recipe(5, num_layers=4, hidden_dims=(7,), mixing=mixing, seed=3, context_dim=2)
     flow, v = large(init), points(*batch, 5)

@@ -82,6 +82,7 @@ def found_constrained():
     return fitted(constrained, num_steps=600, learning_rate=0.01, num_particles=16)
 
 
+@pytest.mark.slow
 def test_beta_and_gamma_posteriors_reach_their_evidence_nearly(found_constrained):
     _, result = found_constrained
     gap = constrained_evidence() - result.elbo
@@ -262,6 +263,7 @@ def test_a_guide_by_hand_is_fitted():
     assert float(result.params["scale"]) == pytest.approx(math.sqrt(0.5), rel=0.1)
 
 
+@pytest.mark.slow
 def test_minibatches_of_a_model_with_global_latents_lead_to_its_posterior():
     def model(data):
         x = numpyro.sample("x", dist.Normal(0.0, 1.0))

@@ -72,7 +72,7 @@ def test_it_is_what_runs_where_there_is_a_compiler(monkeypatch):
 @needs_compiler
 @both
 @pytest.mark.parametrize("law", ["affine", "additive"])
-@pytest.mark.parametrize("hidden_dims", [(), (7,), (13, 9)])
+@pytest.mark.parametrize("hidden_dims", [(), pytest.param((7,), marks=pytest.mark.slow), (13, 9)])
 def test_values_and_gradients_are_those_of_xla(recipe, law, hidden_dims, monkeypatch):
     flow = large(recipe(6, num_layers=2, hidden_dims=hidden_dims, law=law, context_dim=2))
     run = functools.partial(results, flow, points(50, 6), points(50, 2, seed=4))

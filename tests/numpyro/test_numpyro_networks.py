@@ -153,6 +153,7 @@ def with_priors(rows):
         numpyro.sample("x", fk.FlowDistribution(fk.build(spec, arrays)), obs=rows)
 
 
+@pytest.mark.slow
 def test_weights_may_carry_priors():
     rows = ROWS[:, :2]
     trace = handlers.trace(handlers.seed(with_priors, KEY)).get_trace(rows)

@@ -124,7 +124,9 @@ def flatten(gradients):
     return torch.cat([g.flatten() for key, g in sorted(gradients.items()) if key != "theta"])
 
 
-@every_guide
+@pytest.mark.parametrize(
+    "name", ["iaf", *(pytest.param(name, marks=pytest.mark.slow) for name in ("maf", "realnvp"))]
+)
 def test_both_gradients_have_one_mean_for_any_number_of_draws(name):
     guide, differences = bent(name), []
     guide.path_gradient = False  # of which RenyiELBO takes notice

@@ -103,7 +103,9 @@ def test_amortised_guides_in_plates_have_path_gradients(recipe):
     assert_same_gradients(got, {str(i): g for i, g in enumerate(expected)}, tolerance=1e-8)
 
 
-@pytest.mark.parametrize("name", SPLINES)
+@pytest.mark.parametrize(
+    "name", ["iaf", *(pytest.param(name, marks=pytest.mark.slow) for name in ("maf", "realnvp"))]
+)
 def test_spline_guides_stay_finite_from_far_off_the_posterior(name):
     far = init_to_value(values={"weights": torch.tensor([40.0, -60.0])})
     guide = SPLINES[name](models.regression, init_loc_fn=far)
