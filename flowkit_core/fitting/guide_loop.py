@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from flowkit_core.checkpoint import CheckpointError
 from flowkit_core.fitting.guide_plan import GuidePlan, Window
 from flowkit_core.fitting.guide_state import GuideFitState
 from flowkit_core.fitting.loop import layout
+from flowkit_core.fitting.processes import Alone, Processes
 from flowkit_core.fitting.progress import progress_bar
 from flowkit_core.fitting.state import Arrays
 
@@ -57,11 +59,13 @@ def run_guide_fit(
     progress: bool,
     max_seconds: float,
     checkpoint: str | os.PathLike[str] | None,
+    processes: Processes | None = None,
 ) -> tuple[GuideFitState, float, float]:
     """Run the windows and leave the trainer with the weights of the best ELBO.
 
     An interrupt (Ctrl-C) ends the fit as if its budget were spent: the best weights so far are
-    kept, and the checkpoint holds the last complete window.
+    kept, and the checkpoint holds the last complete window. Of several processes one alone cannot
+    decide so: there an interrupt is raised, and the checkpoint is what is left.
 
     Args:
         trainer: does the steps.
@@ -70,16 +74,25 @@ def run_guide_fit(
         max_seconds: time budget, infinity for none.
         checkpoint: file of the fit's state, written after every window. If it exists, the fit goes
             on from there, and ends as if it had never been interrupted.
+        processes: those that run this fit together; the first has the clock, the file and the bar.
 
     Returns:
         The final state; ELBO of the weights that were kept, and its standard error.
     """
-    settings = plan.settings
+    settings, group = plan.settings, processes or Alone()
     start = trainer.weights()
     state = GuideFitState(phase=plan.first_phase, rate=settings.learning_rate, best=start)
     identity = settings.to_dict()
-    if checkpoint is not None and Path(checkpoint).exists():
-        state = GuideFitState.read(checkpoint, identity)
+    if group.size > 1:  # what is drawn depends on it
+        identity["num_processes"] = group.size
+
+    def read() -> GuideFitState | None:
+        is_there = checkpoint is not None and Path(checkpoint).exists()
+        return GuideFitState.read(checkpoint, identity) if checkpoint and is_there else None
+
+    found = None if checkpoint is None else group.first(read)
+    if found is not None:
+        state = found
         if layout(state.best) != layout(start):
             raise ValueError(
                 f"{checkpoint}: it belongs to a fit of another guide; expected the weights "
@@ -90,19 +103,23 @@ def run_guide_fit(
             raise CheckpointError(f"{checkpoint}: expected the arrays {needed}, got {held}")
         trainer.set_state(state.current)
     began, first_step = time.monotonic(), state.step
-    with progress_bar(progress, settings.num_steps, state.step, unit="step") as bar:
+    with progress_bar(
+        progress and group.rank == 0, settings.num_steps, state.step, unit="step"
+    ) as bar:
         try:
             while not state.stopped:
                 before = state.step
                 _run_window(trainer, plan, state)
-                elapsed = time.monotonic() - began
+                elapsed = group.first(lambda: time.monotonic() - began)
                 _watch_the_clock(plan, state, state.step - first_step, elapsed, max_seconds)
                 if checkpoint is not None:
                     state.current = trainer.state()
-                    state.write(checkpoint, identity)
+                    group.first(partial(state.write, checkpoint, identity))
                 bar.set_postfix_str(_told(state))
                 bar.update(state.step - before)
         except KeyboardInterrupt:
+            if group.size > 1:
+                raise
             state.stopped = "interrupted"
     return state, *_keep_best(trainer, state)
 

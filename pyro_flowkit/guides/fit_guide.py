@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro.infer.autoguide.guides import AutoGuide
@@ -15,7 +15,11 @@ from pyro_flowkit.guides.guide_trainer import GuideTrainer
 from pyro_flowkit.guides.layers import has_frame
 from pyro_flowkit.guides.model_checks import check_start, meet
 from pyro_flowkit.guides.objectives import ElboObjective, FlowObjective, Objective
+from pyro_flowkit.guides.process_group import Group
 from pyro_flowkit.guides.warm_start import find_start
+
+if TYPE_CHECKING:  # there are builds of torch without it
+    from torch.distributed import ProcessGroup
 
 
 def fit_guide(
@@ -30,6 +34,7 @@ def fit_guide(
     warm_start: str | None = "laplace",
     num_starts: int = 4,
     chunk_size: int | None = None,
+    process_group: "ProcessGroup | None" = None,
     max_seconds: float | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -71,6 +76,13 @@ def fit_guide(
             before is taken as it is, so that a second call goes on from the first.
         num_starts: points that the warm start climbs from.
         chunk_size: particles evaluated at once; all of them by default. Fewer bound the memory.
+        process_group: of ``torch.distributed``, whose processes all call this function with the
+            same settings. They share the particles, of which ``num_particles`` is the total, and
+            average gradients and losses, so that all take the same steps and end with the same
+            weights. Each may be given its own rows of the data, as many as the others, in a plate
+            that scales them up to all (``pyro.plate("data", total, subsample=rows)``). Start
+            values, the warm start, clock, checkpoint and progress bar are those of the first
+            process.
         max_seconds: time budget. The rate begins to fall before it is spent.
         seed: of everything random.
         progress: show a progress bar with the ELBO and its standard error.
@@ -116,6 +128,12 @@ def fit_guide(
     if isinstance(model, AutoGuide):
         raise TypeError(f"model: expected a model, got the guide {type(model).__name__}")
     checks.guide(guide)
+    group = Group(process_group)
+    group.share(settings.num_particles)
+    group.check_same(
+        "settings",
+        {**settings.to_dict(), "max_seconds": seconds, "checkpoint": checkpoint is not None},
+    )
     began = time.monotonic()
     start = None
     with torch.random.fork_rng():
@@ -124,22 +142,30 @@ def fit_guide(
             meet(guide, args, kwargs)
             check_start(model, guide, args, kwargs)
             of_flow = FlowObjective(model, guide, args, kwargs)
-            if settings.warm_start is not None and not has_frame(guide.get_transform()):
-                start = find_start(
-                    guide, of_flow.target, seed=settings.seed, method=settings.warm_start,
-                    num_starts=settings.num_starts,
+            is_framed = has_frame(guide.get_transform())
+            group.check_same("whether the guide has had a warm start", is_framed)
+            if settings.warm_start is not None and not is_framed:
+                start = group.first(
+                    lambda: find_start(
+                        guide, of_flow.target, seed=settings.seed,
+                        method=str(settings.warm_start), num_starts=settings.num_starts,
+                    )
                 )  # fmt: skip
             objective: Objective = of_flow
         else:
             objective = ElboObjective(model, guide, args, kwargs)
     if not objective.parameters:
         raise ValueError("guide: neither it nor the model has parameters, so nothing can be fitted")
+    shapes = {name: tuple(p.shape) for name, p in objective.parameters.items()}
+    group.check_same("shapes of the parameters", shapes)
+    group.start_alike(objective.parameters.values())
     state, elbo, stderr = run_guide_fit(
-        GuideTrainer(objective, settings, chunk_size),
+        GuideTrainer(objective, settings, chunk_size, group),
         GuidePlan(settings, has_path_gradient=isinstance(guide, AutoFlow)),
         progress=progress,
         max_seconds=seconds,
         checkpoint=checkpoint,
+        processes=group,
     )
     return GuideFitResult.of(
         state, (elbo, stderr), params=None, warm_start=start, seconds=time.monotonic() - began

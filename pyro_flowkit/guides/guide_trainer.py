@@ -13,6 +13,7 @@ from flowkit_core.fitting.guide_settings import EVALUATION_CHUNK, EVALUATION_DRA
 from flowkit_core.fitting.state import Arrays
 from pyro_flowkit.guides.devices import cuda_devices
 from pyro_flowkit.guides.objectives import Objective, chunks
+from pyro_flowkit.guides.process_group import Group
 
 
 class GuideTrainer:
@@ -22,11 +23,17 @@ class GuideTrainer:
     """
 
     def __init__(
-        self, objective: Objective, settings: GuideFitSettings, chunk_size: int | None
+        self,
+        objective: Objective,
+        settings: GuideFitSettings,
+        chunk_size: int | None,
+        group: Group | None = None,
     ) -> None:
         self._objective = objective
         self._settings = settings
-        self._chunks = tuple(chunks(settings.num_particles, chunk_size or settings.num_particles))
+        self._group = group or Group(None)
+        self._own_particles = self._group.share(settings.num_particles)
+        self._chunks = tuple(chunks(self._own_particles, chunk_size or self._own_particles))
         self._parameters = objective.parameters
         self._average: list[Tensor] = []
         self._num_averaged = 0
@@ -39,7 +46,8 @@ class GuideTrainer:
         """Take the steps of a window."""
         losses = np.empty(len(window.rates))
         skipped = 0
-        with self._seeded(seed):
+        # Each process draws its own particles.
+        with self._seeded((*seed, self._group.rank) if self._group.size > 1 else seed):
             for i, rate in enumerate(window.rates):
                 losses[i], usable = self._backward(path_gradient=window.path_gradient)
                 if usable:
@@ -57,12 +65,25 @@ class GuideTrainer:
         total = 0.0
         for count in self._chunks:  # each one's graph is gone before the next
             loss = self._objective.loss(count, path_gradient=path_gradient)
-            loss = loss * (count / self._settings.num_particles)
+            loss = loss * (count / self._own_particles)
             if loss.requires_grad:
                 loss.backward()
             total += loss.item()
+        if self._group.size > 1:
+            total = self._averaged_gradient(total)
         norm = _clip(self._parameters.values(), self._settings.max_grad_norm)
         return total, bool(np.isfinite(total) and torch.isfinite(norm))
+
+    def _averaged_gradient(self, loss: float) -> float:
+        """Leave the mean of all processes' gradients in the parameters; the mean of their losses.
+
+        A number that is not finite in one of them is not finite in the mean.
+        """
+        gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
+        like = next(iter(self._parameters.values()))
+        mean = torch.tensor([loss], dtype=like.dtype, device=like.device)
+        self._group.average([*gradients, mean])
+        return float(mean)
 
     @torch.no_grad()
     def _add_to_average(self) -> None:
@@ -74,9 +95,9 @@ class GuideTrainer:
             torch._foreach_lerp_(self._average, values, 1 / self._num_averaged)
 
     @contextmanager
-    def _seeded(self, pair: tuple[int, int]) -> Iterator[None]:
-        """Torch's global generators seeded from a pair of numbers, and put back afterwards."""
-        (seed,) = np.random.SeedSequence(pair).generate_state(1, np.uint64)
+    def _seeded(self, numbers: tuple[int, ...]) -> Iterator[None]:
+        """Torch's global generators seeded from some numbers, and put back afterwards."""
+        (seed,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
         like = next(iter(self._parameters.values()))
         with torch.random.fork_rng(devices=cuda_devices(like)):
             torch.manual_seed(int(seed) % 2**63)
@@ -89,6 +110,8 @@ class GuideTrainer:
         with self._seeded((self._settings.seed, 0)):
             elbos = self._objective.elbos(EVALUATION_DRAWS, EVALUATION_CHUNK)
         self._copy_in(before)
+        # The same draws in every process, so that shares of the data make up the whole of it.
+        self._group.average([elbos])
         numbers = elbos.double().cpu().numpy()
         return float(numbers.mean()), float(numbers.std(ddof=1) / np.sqrt(len(numbers)))
 
