@@ -31,6 +31,7 @@ def twisted():
 
 def guide_of(case, model):
     """The wing's guide, which has met its model."""
+    pyro.clear_param_store()  # or a new guide goes on from the weights of the last
     kind = {"iaf": AutoIAF, "realnvp": AutoRealNVP}[case.family]
     guide = kind(model, **case.guide_arguments)
     guide()
@@ -60,6 +61,7 @@ def svi(case):
 
 
 def auto_iaf_normal(case):
+    pyro.clear_param_store()
     return _svi_loop(case, AutoIAFNormal(gaussian, hidden_dim=[HIDDEN, HIDDEN], num_transforms=3))
 
 

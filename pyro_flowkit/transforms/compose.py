@@ -9,7 +9,8 @@ from torch.distributions.transforms import Transform
 from flowkit_core.specs import ComposeSpec
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
-from pyro_flowkit.transforms.coupling import Coupling, couple, fits
+from pyro_flowkit.transforms.coupling import Coupling, couple, couple_scores, fits
+from pyro_flowkit.transforms.modes import plainly_recorded
 from pyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
 
 
@@ -96,9 +97,15 @@ class Compose(Flow):
         self, z: Tensor, score: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         log_det = z.new_zeros(z.shape[:-1])
-        for part in self.parts:
-            z, change, score = score_part(part, z, score, context)
-            log_det = log_det + change
+        for group in _groups(self.parts):
+            if len(group) > 1 and plainly_recorded():
+                couplings = cast(Sequence[Coupling], group)
+                z, change, score = couple_scores(couplings, z, score, context)
+                log_det = log_det + change
+                continue
+            for part in group:
+                z, change, score = score_part(part, z, score, context)
+                log_det = log_det + change
         return z, log_det, score
 
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
@@ -125,16 +132,22 @@ def _run(
     """Apply parts in turn; neighbouring couplings of matching masks go together."""
     apply = forward_part if forward else inverse_part
     total = values.new_zeros(values.shape[:-1])
+    for group in _groups(parts):
+        if len(group) > 1:
+            layers = cast(Sequence[Coupling], group)
+            values, change = couple(layers, values, context, forward=forward)
+        else:
+            values, change = apply(group[0], values, context)
+        total = total + change
+    return values, total
+
+
+def _groups(parts: Sequence[Transform]) -> Iterator[Sequence[Transform]]:
+    """The parts in order; neighbouring couplings of matching masks are one group."""
     position = 0
     while position < len(parts):
         end = position + 1
         while end < len(parts) and fits(parts[position], parts[end]):
             end += 1
-        if end > position + 1:
-            layers = cast(Sequence[Coupling], parts[position:end])
-            values, change = couple(layers, values, context, forward=forward)
-        else:
-            values, change = apply(parts[position], values, context)
-        total = total + change
+        yield parts[position:end]
         position = end
-    return values, total

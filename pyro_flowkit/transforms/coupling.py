@@ -12,6 +12,7 @@ from flowkit_core.specs import CouplingSpec
 from pyro_flowkit.laws import Law, Params
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.law_params import free_parameters, law_params
+from pyro_flowkit.transforms.modes import plainly_recorded
 
 
 class Coupling(Flow):
@@ -114,6 +115,32 @@ class Coupling(Flow):
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return couple([self], x, context, forward=False)
 
+    def _forward_and_score(
+        self, z: Tensor, score: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if not plainly_recorded():
+            return super()._forward_and_score(z, score, context)
+        return couple_scores([self], z, score, context)
+
+    def move_score(
+        self, halves: tuple[Tensor, Tensor], scores: tuple[Tensor, Tensor], context: Tensor | None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """The new coordinates of the moved part, the log-determinant, and the scores pushed.
+
+        As `_push_score`, through the graph that is recorded for the weights in any case.
+        """
+        # Names of their own: one half may be a function of the other, in a layer before this one.
+        at_kept, at_moved = (
+            half.view_as(half) if half.requires_grad else half.detach().requires_grad_()
+            for half in halves
+        )
+        new, log_slope = self.law.forward(at_moved, self._params(at_kept, context))
+        ones = torch.ones_like(log_slope)
+        slope_gradient = _derivative((log_slope,), at_moved, (ones,))
+        moved = (scores[1] - slope_gradient) * torch.exp(-log_slope.detach())
+        kept = scores[0] - _derivative((new, log_slope), at_kept, (moved, ones))
+        return new, log_slope.sum(-1), (kept, moved)
+
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
         # With J = [[1, 0], [C, diag(slope)]]: first solve for the moved coordinates, then one
         # pullback through the network gives the rest.
@@ -131,6 +158,18 @@ class Coupling(Flow):
         score_moved = (score_moved - slope_gradient) * torch.exp(-log_slope)
         kept_gradient, _ = pull((score_moved, ones))
         return self.merge(score_kept - kept_gradient, score_moved)
+
+
+def _derivative(values: Sequence[Tensor], at: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Weighted sum of derivatives of recorded values, whose graph is kept; zero if constant."""
+    pairs = [pair for pair in zip(values, weights, strict=True) if pair[0].requires_grad]
+    if not pairs:
+        return torch.zeros_like(at)
+    outputs, cotangents = zip(*pairs, strict=True)
+    (found,) = torch.autograd.grad(
+        outputs, at, cotangents, retain_graph=True, materialize_grads=True
+    )
+    return found
 
 
 def couple(
@@ -155,6 +194,33 @@ def couple(
         )
         total = total + log_det
     return first.merge(halves[True], halves[False]), total
+
+
+def couple_scores(
+    layers: Sequence[Coupling], z: Tensor, score: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same from base to data, with a score pushed along, where a graph is recorded.
+
+    Args:
+        layers: in the order of application; each `fits` the first.
+        z: (..., D).
+        score: (..., D).
+        context: (..., context_dim), or None.
+    """
+    first = layers[0]
+    halves = dict(zip((True, False), first.split(z), strict=True))
+    scores = dict(zip((True, False), first.split(score), strict=True))
+    total = z.new_zeros(z.shape[:-1])
+    for layer in layers:
+        kept = layer.mask == first.mask
+        given = context if layer.context_dim else None
+        new, log_det, (scores[kept], scores[not kept]) = layer.move_score(
+            (halves[kept], halves[not kept]), (scores[kept], scores[not kept]), given
+        )
+        halves[not kept] = new
+        total = total + log_det
+    pushed = first.merge(scores[True], scores[False])
+    return first.merge(halves[True], halves[False]), total, pushed
 
 
 def fits(first: Transform, other: Transform) -> bool:

@@ -15,6 +15,16 @@ def nothing_recorded() -> bool:
     )
 
 
+def plainly_recorded() -> bool:
+    """Whether a graph is recorded now that can be walked at once: by reverse mode and no other."""
+    return torch.is_grad_enabled() and not (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch.compiler.is_compiling()
+        or tracing()
+    )
+
+
 def needs_unrolling() -> bool:
     """Whether a trace or a nested forward-mode derivative is under way.
 

@@ -10,6 +10,7 @@ import pyro_flowkit as fk
 from pyro_flowkit.distributions import base_score, draw_and_score
 from pyro_flowkit.guides.guide_trainer import _clip
 from pyro_flowkit.guides.target import Target
+from pyro_flowkit.transforms import Compose
 from tests.pyro.helpers import SMALL, large, points
 
 BASES = {
@@ -113,3 +114,22 @@ def test_gradients_are_clipped_as_torch_clips_them(max_norm):
 
 def test_there_is_nothing_to_clip_without_gradients():
     assert float(_clip([torch.nn.Parameter(torch.zeros(2))], 1.0)) == 0.0
+
+
+@pytest.mark.parametrize("masks", [((1, 0, 1, 0), (1, 0, 1, 0)), ((1, 0, 0, 0), (0, 1, 1, 1))])
+@pytest.mark.parametrize("law", ["affine", "additive", "spline"])
+def test_scores_through_recorded_couplings_are_those_without_a_graph(masks, law):
+    layers = [
+        large(fk.realnvp(4, num_layers=1, hidden_dims=(8,), mask=[bool(m) for m in mask], law=law))
+        for mask in masks
+    ]
+    couplings = [flow.layers[0] for flow in layers]
+    flow = Compose([*couplings, large(fk.qr_linear(4)), *couplings[::-1]])
+    z, score = points(5, 4), points(5, 4, seed=2)
+    with torch.no_grad():
+        expected = flow.forward_and_score(z, score)
+    for given in (z, z.clone().requires_grad_()):
+        found = flow.forward_and_score(given, score)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+        assert not found[2].requires_grad
