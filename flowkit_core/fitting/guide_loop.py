@@ -73,7 +73,8 @@ def run_guide_fit(
         progress: show a progress bar on standard error.
         max_seconds: time budget, infinity for none.
         checkpoint: file of the fit's state, written after every window. If it exists, the fit goes
-            on from there, and ends as if it had never been interrupted.
+            on from there, and ends as if it had never been interrupted; one whose time ran out
+            before its rate had fallen goes on with this call's time.
         processes: those that run this fit together; the first has the clock, the file and the bar.
 
     Returns:
@@ -102,6 +103,10 @@ def run_guide_fit(
         if not needed.items() <= held.items():
             raise CheckpointError(f"{checkpoint}: expected the arrays {needed}, got {held}")
         trainer.set_state(state.current)
+        if state.stopped == "time" and not (
+            state.phase == "decay" and state.step >= state.decay_end
+        ):
+            state.stopped = ""  # it was cut short, and this call brings time of its own
     began, first_step = time.monotonic(), state.step
     with progress_bar(
         progress and group.rank == 0, settings.num_steps, state.step, unit="step"

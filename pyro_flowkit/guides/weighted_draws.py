@@ -18,6 +18,7 @@ from pyro_flowkit.bases.base import draw_seeded
 from pyro_flowkit.distributions import FlowDistribution, base_log_prob
 from pyro_flowkit.guides.auto_flow import AutoFlow
 from pyro_flowkit.guides.devices import cuda_devices
+from pyro_flowkit.guides.model_checks import meet
 from pyro_flowkit.guides.target import Target
 
 
@@ -47,8 +48,7 @@ def weighted_draws(
     count = checks.positive_int("num_samples", num_samples)
     chunk = checks.positive_int("chunk_size", chunk_size)
     _check_kind(guide)
-    if guide.prototype_trace is None:
-        guide(*args, **kwargs)
+    meet(guide, args, kwargs)
     loc = guide._init_loc()
     model = guide.bare_model() if isinstance(guide, AutoFlow) else guide.model
     posterior = guide.get_posterior(*args, **kwargs)

@@ -208,6 +208,16 @@ def test_a_resumed_fit_plans_its_decay_by_the_steps_of_its_own_time(monkeypatch,
     assert decay[-1].rates[-1] < 0.1 * decay[0].rates[0]
 
 
+def test_a_fit_that_ran_out_of_time_goes_on_with_the_time_of_the_next_call(monkeypatch, tmp_path):
+    settings = {"num_steps": 200, "checkpoint": tmp_path / "fit"}
+    ticking(monkeypatch, 10.0)
+    cut_short = fit(slow(), max_seconds=3.0, **settings)[0]
+    assert (cut_short.stopped, cut_short.step < 200) == ("time", True)
+    again = fit(slow(), **settings)[0]
+    assert (again.stopped, again.step) == ("steps", 200)
+    assert again.losses[: cut_short.step] == cut_short.losses
+
+
 def stopped_after(windows, trainer, checkpoint=None, **settings):
     """A fit that is interrupted in the middle of a window."""
     real, done = trainer.run, itertools.count()
