@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jax import random
+from jax.sharding import NamedSharding
 from numpyro.infer.autoguide import AutoGuide
 
 from flowkit_core import checks
@@ -15,6 +16,7 @@ from numpyro_flowkit.guides.guide_trainer import GuideTrainer
 from numpyro_flowkit.guides.layers import has_frame
 from numpyro_flowkit.guides.model_checks import check_start
 from numpyro_flowkit.guides.objectives import ElboObjective, FlowObjective
+from numpyro_flowkit.guides.sharding import automatic, checked_particles
 from numpyro_flowkit.guides.start import started_params
 from numpyro_flowkit.guides.warm_start import find_start
 
@@ -32,6 +34,7 @@ def fit_guide(
     num_starts: int = 4,
     params: dict[str, Any] | None = None,
     chunk_size: int | None = None,
+    particle_sharding: NamedSharding | None = None,
     max_seconds: float | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -74,6 +77,10 @@ def fit_guide(
         num_starts: points that the warm start climbs from.
         params: values of parameters to start from, of guide and model; drawn where left out.
         chunk_size: particles evaluated at once; all of them by default. Fewer bound the memory.
+        particle_sharding: how particles are spread over devices, e.g. ``NamedSharding(mesh,
+            PartitionSpec("particles"))``, whose pieces have to be equal. The result is that of one
+            device to rounding. So it is with arguments that are arrays on several devices (data
+            spread by ``jax.device_put``), with this argument or without.
         max_seconds: time budget. The rate begins to fall before it is spent.
         seed: of everything random, the first weights included.
         progress: show a progress bar with the ELBO and its standard error.
@@ -119,6 +126,8 @@ def fit_guide(
     if isinstance(model, AutoGuide):
         raise TypeError(f"model: expected a model, got the guide {type(model).__name__}")
     checks.guide(guide)
+    particles = checked_particles(particle_sharding, settings.num_particles, chunk_size)
+    args, kwargs = automatic((args, kwargs))
     began = time.monotonic()
     start_key, guide_key = random.split(random.key(settings.seed))
     _, *start_keys = random.split(start_key, 4)  # the first is for weights that are there already
@@ -137,8 +146,8 @@ def fit_guide(
         )  # fmt: skip
         params = start.params
     kind = FlowObjective if has_path_gradient else ElboObjective
-    objective = kind(model, guide, params, args, kwargs)
-    trainer = GuideTrainer(objective, params, settings, chunk_size)
+    objective = kind(model, guide, params, args, kwargs, particles)
+    trainer = GuideTrainer(objective, params, settings, chunk_size, particles)
     state, elbo, stderr = run_guide_fit(
         trainer,
         GuidePlan(settings, has_path_gradient=has_path_gradient),

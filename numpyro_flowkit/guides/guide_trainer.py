@@ -10,12 +10,14 @@ import numpy as np
 import optax
 from jax import Array, lax, random
 from jax.flatten_util import ravel_pytree
+from jax.sharding import NamedSharding
 from numpy.typing import NDArray
 
 from flowkit_core.fitting import GuideFitSettings, Window
 from flowkit_core.fitting.guide_settings import EVALUATION_CHUNK, EVALUATION_DRAWS
 from flowkit_core.fitting.state import Arrays
 from numpyro_flowkit.guides.objectives import Objective
+from numpyro_flowkit.guides.sharding import everywhere
 from numpyro_flowkit.guides.target import Params
 
 _ADAM = optax.scale_by_adam()
@@ -33,54 +35,67 @@ class GuideTrainer:
         params: Params,
         settings: GuideFitSettings,
         chunk_size: int | None,
+        particle_sharding: NamedSharding | None = None,
     ) -> None:
         self._objective = objective
         self._settings = settings
         self._given = params
+        self._place = everywhere(particle_sharding, objective.arrays)
         # One vector: Adam on each array by itself would be most of what there is to compile.
-        self._params, self._unravel = ravel_pytree(objective.unconstrain(params))
-        self._moments = _ADAM.init(self._params)
-        self._average = (jnp.zeros_like(self._params), jnp.zeros((), int))
+        vector, self._unravel = ravel_pytree(objective.unconstrain(params))
+        self._start_at(vector)
         self._run = {
             path: jax.jit(
                 functools.partial(
                     _steps,
                     self._loss(chunk_size, path_gradient=path),
                     settings.max_grad_norm,
-                )
+                ),
+                out_shardings=self._place,
             )
             for path in (True, False)
         }
-        self._elbos = jax.jit(self._evaluated)
+        self._elbos = jax.jit(self._evaluated, out_shardings=self._place)
+
+    def _start_at(self, vector: Array | NDArray[Any]) -> None:
+        """Weights, and an optimiser and an average that know nothing yet."""
+        self._params = self._placed(vector)
+        self._moments = self._placed(_ADAM.init(self._params))
+        self._average = self._placed((jnp.zeros_like(self._params), jnp.zeros((), int)))
+
+    def _placed(self, tree: Any) -> Any:
+        """Arrays on all devices of the fit, where it has several."""
+        tree = jax.tree.map(jnp.asarray, tree)
+        return tree if self._place is None else jax.device_put(tree, self._place)
 
     def _loss(
         self, chunk_size: int | None, *, path_gradient: bool
-    ) -> Callable[[Array, Array], Array]:
+    ) -> Callable[[Array, Array, list[Array]], Array]:
         """The negative ELBO, averaged over particles that are evaluated a chunk at a time."""
         count = self._settings.num_particles
         chunk = count if chunk_size is None else min(chunk_size, count)
         elbos = functools.partial(self._objective.elbos, path_gradient=path_gradient)
 
-        def loss(vector: Array, key: Array) -> Array:
+        def loss(vector: Array, key: Array, arrays: list[Array]) -> Array:
             params = self._unravel(vector)
             if chunk == count:
-                return -elbos(params, key, count).mean()
+                return -elbos(params, key, count, arrays=arrays).mean()
             whole, rest = divmod(count, chunk)
             keys = random.split(key, whole + 1)
             # The gradient of a chunk is taken when it is met again: memory is that of one chunk.
-            one = jax.checkpoint(lambda k: elbos(params, k, chunk).sum())
+            one = jax.checkpoint(lambda k: elbos(params, k, chunk, arrays=arrays).sum())
             total = lax.map(one, keys[:whole]).sum()
             if rest:
-                total = total + elbos(params, keys[whole], rest).sum()
+                total = total + elbos(params, keys[whole], rest, arrays=arrays).sum()
             return -total / count
 
         return loss
 
-    def _evaluated(self, vector: Array, key: Array) -> Array:
+    def _evaluated(self, vector: Array, key: Array, arrays: list[Array]) -> Array:
         """ELBO terms of many draws, a chunk at a time."""
         params = self._unravel(vector)
         keys = random.split(key, EVALUATION_DRAWS // EVALUATION_CHUNK)
-        one = functools.partial(self._objective.elbos, params, path_gradient=False)
+        one = functools.partial(self._objective.elbos, params, path_gradient=False, arrays=arrays)
         return lax.map(lambda k: one(k, EVALUATION_CHUNK), keys).reshape(-1)
 
     @property
@@ -97,7 +112,12 @@ class GuideTrainer:
         rates = np.zeros(max(count, self._settings.window))
         rates[:count] = window.rates
         carry, (losses, used) = self._run[window.path_gradient](
-            carry, jnp.asarray(rates, self._params.dtype), count, key, jnp.asarray(window.average)
+            carry,
+            jnp.asarray(rates, self._params.dtype),
+            count,
+            key,
+            jnp.asarray(window.average),
+            self._objective.arrays,
         )
         self._params, self._moments, self._average = carry
         skipped = int((~np.asarray(used[:count])).sum())
@@ -106,7 +126,8 @@ class GuideTrainer:
     def evaluate(self, weights: Arrays) -> tuple[float, float]:
         """ELBO at these weights and its standard error."""
         vector = jnp.asarray(weights["params"])
-        elbos = np.asarray(self._elbos(vector, random.key(self._settings.seed)), np.float64)
+        key = random.key(self._settings.seed)
+        elbos = np.asarray(self._elbos(vector, key, self._objective.arrays), np.float64)
         return float(elbos.mean()), float(elbos.std(ddof=1) / np.sqrt(len(elbos)))
 
     def weights(self) -> Arrays:
@@ -120,9 +141,7 @@ class GuideTrainer:
 
     def set_weights(self, arrays: Arrays) -> None:
         """Put weights back, and start the optimiser and the average anew."""
-        self._params = jnp.asarray(arrays["params"])
-        self._average = (jnp.zeros_like(self._params), jnp.zeros((), int))
-        self._moments = _ADAM.init(self._params)
+        self._start_at(arrays["params"])
 
     def state(self) -> Arrays:
         """Weights, Adam's moments and the average."""
@@ -133,19 +152,20 @@ class GuideTrainer:
 
     def set_state(self, arrays: Arrays) -> None:
         """Put such a state back."""
-        got = {name: jnp.asarray(array) for name, array in arrays.items()}
+        got = self._placed(arrays)
         self._params, self._average = got["params"], (got["mean"], got["num_averaged"])
         self._moments = optax.ScaleByAdamState(got["step"], got["mu"], got["nu"])
 
 
 def _steps(
-    loss: Callable[[Array, Array], Array],
+    loss: Callable[[Array, Array, list[Array]], Array],
     max_norm: float,
     carry: Any,
     rates: Array,
     num_steps: Array,
     key: Array,
     average: Array,
+    arrays: list[Array],
 ) -> Any:
     """Adam steps at the first of the given rates.
 
@@ -156,7 +176,7 @@ def _steps(
     def step(carry: Any, inputs: tuple[Array, Array]) -> Any:
         params, moments, (mean, count) = carry
         rate, key = inputs
-        value, gradient = jax.value_and_grad(loss)(params, key)
+        value, gradient = jax.value_and_grad(loss)(params, key, arrays)
         norm = jnp.linalg.norm(gradient)
         usable = jnp.isfinite(value) & jnp.isfinite(norm)
         clipped = gradient * jnp.minimum(1.0, max_norm / (norm + 1e-6))

@@ -1,7 +1,6 @@
 """Start a guide where the posterior is."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from flowkit_core.warm_start.target import Floats
 from numpyro_flowkit.guides.auto_flow import AutoFlow
 from numpyro_flowkit.guides.layers import affine_layer
 from numpyro_flowkit.guides.model_checks import check_start
+from numpyro_flowkit.guides.sharding import SpreadArguments, automatic
 from numpyro_flowkit.guides.start import started_params
 from numpyro_flowkit.guides.target import Params, in_chunks, log_density
 from numpyro_flowkit.transforms import Compose
@@ -79,6 +79,7 @@ def warm_start(
     if not isinstance(guide, AutoFlow):
         raise TypeError(f"guide: expected an AutoFlow, got {type(guide).__name__}")
     count = checks.positive_int("num_starts", num_starts)
+    args, kwargs = automatic((args, kwargs))
     guide_key, *search_keys = random.split(rng_key, 4)
     params = started_params(guide.model, guide, args, kwargs, guide_key, params)
     check_start(guide.model, guide, args, kwargs)
@@ -102,9 +103,15 @@ def find_start(
     start_key, model_key, seed_key = rng_keys
     first = np.asarray(guide._init_latent, np.float64)
     cube = random.uniform(start_key, (num_starts - 1, len(first)), minval=-RADIUS, maxval=RADIUS)
-    density = log_density(guide, args, kwargs, rng_key=model_key, params=params, model=model)
+    arguments = SpreadArguments(args, kwargs)
+
+    def density(latent: Array, arrays: list[Array]) -> Array:
+        filled = arguments.filled(arrays)
+        of_model = log_density(guide, *filled, rng_key=model_key, params=params, model=model)
+        return of_model(latent)
+
     found = find_gaussian(
-        _Target(density, guide._init_latent.dtype),
+        _Target(density, arguments.arrays, guide._init_latent.dtype),
         [first, *np.asarray(cube, np.float64)],
         Gaussian(first, np.full(len(first), guide.init_scale)),
         method=method,
@@ -131,25 +138,31 @@ def with_frame(transform: Compose, gaussian: Gaussian) -> Compose:
 class _Target:
     """A model's log-density over packed unconstrained latents (`flowkit_core` Target)."""
 
-    def __init__(self, density: Callable[[Array], Array], dtype: Any) -> None:
-        self._dtype = dtype
+    def __init__(
+        self, density: Callable[[Array, list[Array]], Array], arrays: list[Array], dtype: Any
+    ) -> None:
+        self._arrays, self._dtype = arrays, dtype
         self.eps = float(jnp.finfo(dtype).eps)
-        self._values = jax.jit(functools.partial(in_chunks, density, chunk_size=CHUNK))
+
+        def values(points: Array, arrays: list[Array]) -> Array:
+            return in_chunks(lambda point: density(point, arrays), points, CHUNK)
+
+        self._values = jax.jit(values)
         self._value_and_gradient = jax.jit(jax.value_and_grad(density))
         self._hessian = jax.jit(jax.hessian(density))
 
     def log_densities(self, points: Floats) -> Floats:
         """Log-density of each row."""
-        return np.asarray(self._values(self._own(points)), np.float64)
+        return np.asarray(self._values(self._own(points), self._arrays), np.float64)
 
     def value_and_gradient(self, point: Floats) -> tuple[float, Floats]:
         """Log-density of one point and its gradient."""
-        value, gradient = self._value_and_gradient(self._own(point))
+        value, gradient = self._value_and_gradient(self._own(point), self._arrays)
         return float(value), np.asarray(gradient, np.float64)
 
     def hessian(self, point: Floats) -> Floats:
         """Second derivatives at one point."""
-        return np.asarray(self._hessian(self._own(point)), np.float64)
+        return np.asarray(self._hessian(self._own(point), self._arrays), np.float64)
 
     def _own(self, values: Floats) -> Array:
         return jnp.asarray(values, self._dtype)

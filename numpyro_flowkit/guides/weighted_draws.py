@@ -14,6 +14,7 @@ from numpyro.infer.autoguide import AutoContinuous
 
 from flowkit_core import checks, model_problems
 from numpyro_flowkit.distributions import FlowDistribution, base_log_prob
+from numpyro_flowkit.guides.sharding import SpreadArguments, automatic
 from numpyro_flowkit.guides.target import Params, log_density
 
 
@@ -43,16 +44,18 @@ def weighted_draws(
     count = checks.positive_int("num_samples", num_samples)
     chunk = min(checks.positive_int("chunk_size", chunk_size), count)
     _check_kind(guide)
+    args, kwargs = automatic((args, dict(kwargs)))
     if guide.prototype_trace is None:
         with handlers.block(), handlers.seed(rng_seed=0):
             guide(*args, **kwargs)
     _check_model(guide, params, args, kwargs)
     draw_key, model_key = jax.random.split(rng_key)
-    log_p = log_density(guide, args, dict(kwargs), rng_key=model_key, params=params)
+    arguments = SpreadArguments(args, dict(kwargs))
 
     # The parameters are arguments, or XLA would compile them into the program as constants.
     @jax.jit
-    def evaluate(params: Params, part: tuple[Array, ...]) -> tuple[Any, ...]:
+    def evaluate(params: Params, part: tuple[Array, ...], arrays: list[Array]) -> tuple[Any, ...]:
+        log_p = log_density(guide, *arguments.filled(arrays), rng_key=model_key, params=params)
         latents, log_q = _latents(guide, params, part)
         values = jax.vmap(lambda latent: guide._unpack_and_constrain(latent, params))(latents)
         return jax.vmap(log_p)(latents), log_q, values
@@ -63,7 +66,8 @@ def weighted_draws(
     for start in range(0, count, chunk):
         # The last chunk has draws twice rather than another shape, which would be compiled again.
         rows = np.arange(start, start + chunk).clip(max=count - 1)
-        found.append(jax.device_get(evaluate(params, tuple(part[rows] for part in noise))))
+        part = tuple(row[rows] for row in noise)
+        found.append(jax.device_get(evaluate(params, part, arguments.arrays)))
     log_ps, log_qs, values = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
     return WeightedDraws(log_ps.astype(np.float64) - log_qs.astype(np.float64), values)
 

@@ -20,6 +20,7 @@ from numpyro_flowkit.native.custom_calls import (
     mapped_over_points,
     targets,
 )
+from numpyro_flowkit.spread import result_type
 
 
 class Swept(NamedTuple):
@@ -148,4 +149,4 @@ def _pull(layer: CompiledSweep) -> PointwiseCall:
 
 def _like(points: Array, rows: int | None) -> jax.ShapeDtypeStruct:
     size = points.shape[-1]
-    return jax.ShapeDtypeStruct((size,) if rows is None else (rows, size), points.dtype)
+    return result_type(points, (size,) if rows is None else (rows, size))

@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 from jax import Array
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from numpyro_flowkit.spread import abstract_result, alike, result_type
 
 _tie = Primitive("flowkit_tie")
 _tie.multiple_results = True
@@ -25,12 +26,12 @@ def tie(arrays: Sequence[Array], target: str) -> list[Array]:
         arrays: of one dtype.
         target: name of the custom call.
     """
-    tied: list[Array] = _tie.bind(*arrays, target=target)
+    tied: list[Array] = _tie.bind(*alike(arrays), target=target)
     return tied
 
 
 def _evaluate(*arrays: Array, target: str) -> Sequence[Array]:
-    shapes = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]
+    shapes = [result_type(array, array.shape) for array in arrays]
     aliases = {i: i for i in range(len(arrays))}
     tied: Sequence[Array] = jax.ffi.ffi_call(target, shapes, input_output_aliases=aliases)(*arrays)
     return tied
@@ -57,7 +58,7 @@ def _batch(
     return tie(arrays, target), axes
 
 
-_tie.def_abstract_eval(lambda *a, target: [ShapedArray(x.shape, x.dtype) for x in a])
+_tie.def_abstract_eval(lambda *a, target: [abstract_result(a, x.shape, x.dtype) for x in a])
 _tie.def_impl(
     lambda *arrays, target: jax.jit(_evaluate, static_argnames="target")(*arrays, target=target)
 )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from flowkit_core.specs import FlowSpec
+from numpyro_flowkit.spread import in_pieces
 from numpyro_flowkit.transforms.checks import broadcast_batch, floating, last_dim
 from numpyro_flowkit.transforms.native import NativeTransform, Shape
 
@@ -259,4 +260,10 @@ def _compiled(
     values: tuple[Array, ...],
     context: Array | None,
 ) -> Any:
-    return flow._batched(hook, values, context)
+    batch = values if context is None else (*values, context)
+    ranks = (1, 0, 1)[: 1 + len(values)]  # vector, log_det, and the score
+
+    def whole(flow: Flow, values: tuple[Array, ...], context: Array | None) -> Any:
+        return flow._batched(hook, values, context)
+
+    return in_pieces(whole, batch, jax.tree.leaves(flow), ranks)(flow, values, context)

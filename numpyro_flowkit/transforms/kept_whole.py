@@ -16,6 +16,8 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from numpyro_flowkit.spread import abstract_result, alike
+
 Arrays = Sequence[Array]
 Flags = tuple[bool, ...]
 
@@ -52,7 +54,9 @@ def kept_whole(
                 jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if own else a
                 for a, own in zip(inner, flags, strict=True)
             ]
-        return [ShapedArray((*sizes, *s.shape), s.dtype) for s in shapes(static, *inner)]
+        return [
+            abstract_result(arrays, (*sizes, *s.shape), s.dtype) for s in shapes(static, *inner)
+        ]
 
     def jvp(
         primals: Arrays, tangents: Sequence[Any], *, static: Hashable, mapped: tuple[Flags, ...]
@@ -85,7 +89,7 @@ def kept_whole(
     mlir.register_lowering(primitive, mlir.lower_fun(evaluate, multiple_results=True))
 
     def call(static: Hashable, *arrays: Array) -> list[Array]:
-        found: list[Array] = primitive.bind(*arrays, static=static, mapped=())
+        found: list[Array] = primitive.bind(*alike(arrays), static=static, mapped=())
         return found
 
     return call

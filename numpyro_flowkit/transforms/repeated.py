@@ -18,6 +18,7 @@ from numpyro.distributions.transforms import Transform
 from flowkit_core.masks import invert_order, natural_order, reverse_order
 from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.native.compiled import compiled_sweep
+from numpyro_flowkit.spread import vary, varying_axes
 from numpyro_flowkit.transforms.autoregressive import Autoregressive
 from numpyro_flowkit.transforms.implicit import from_columns, to_columns
 from numpyro_flowkit.transforms.made_solver import solve_made
@@ -86,8 +87,9 @@ def sequential_run(
         state, of_layer = solve_made(law, net, free, columns, given)
         return (state.positions, log_det + of_layer), None
 
-    columns = _rows(to_columns(values, batch), first)
-    start = (columns, jnp.zeros(columns.shape[-1], columns.dtype))
+    axes = varying_axes(values, *jax.tree.leaves((stacked, given)))
+    columns = vary(_rows(to_columns(values, batch), first), axes)
+    start = (columns, jnp.zeros_like(columns[0]))
     (columns, log_det), _ = lax.scan(advance, start, (stacked, turns))
     restored = _rows(columns, invert_order(orders[-1]))
     return from_columns(restored, batch), log_det.reshape(batch)

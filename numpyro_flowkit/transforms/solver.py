@@ -12,6 +12,7 @@ from flowkit_core.numerics import STOP_ROUNDING_ERRORS, round_trip_tolerance
 from flowkit_core.reports import ConvergenceWarning
 from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.laws import Law
+from numpyro_flowkit.spread import vary, varying_axes
 from numpyro_flowkit.transforms.law_params import ConditionerLike, law_params
 
 # On an accelerator each step of a sweep costs the launch of a few small kernels, whatever they
@@ -94,11 +95,12 @@ def fixed_point(
         new = FixedPoint(u, log_slope.astype(v.dtype), old.iterations + 1)
         return new, moving(u, old.u, STOP_ROUNDING_ERRORS * eps)
 
-    start = FixedPoint(v, jnp.zeros_like(v), jnp.zeros((), jnp.int32))
+    axes = varying_axes(v, *jax.tree.leaves((conditioner, free, context)))
+    start = FixedPoint(vary(v, axes), vary(jnp.zeros_like(v), axes), jnp.zeros((), jnp.int32))
     found, unsettled = lax.while_loop(
         lambda state: state[1] & (state[0].iterations < cap),
         improve,
-        (start, jnp.asarray(v.size > 0)),
+        (start, vary(jnp.asarray(v.size > 0), axes)),
     )
     lax.cond(
         unsettled & (found.iterations == cap),

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from flowkit_core.specs import MADESpec
+from numpyro_flowkit.spread import vary, varying_axes
 from numpyro_flowkit.transforms.chunks import (
     Chunk,
     Index,
@@ -74,6 +75,10 @@ def forward_sweep(
     plan = chunks(spec)
     layers = plan[0].layers
     size, dtype = like.shape[-1], jnp.result_type(like, *weights, *offsets)
+    axes = varying_axes(like, *weights, *offsets)
+
+    def zeros(rows: int) -> Array:
+        return vary(jnp.zeros((rows, size), dtype), axes)
 
     def owed(layer: int, number: Index, inputs: Array) -> Array | None:
         """What the chunks before owe to the frame of a layer's rows."""
@@ -91,18 +96,16 @@ def forward_sweep(
             block(weight, loop.bases[layer + 1], loop.bases[layer], (out.frame, into.frame))
             for layer, (weight, (out, into)) in enumerate(zip(weights, layers, strict=True))
         ]
-        start = found._replace(
-            seen=tuple(jnp.zeros((into.frame, size), dtype) for _, into in layers)
-        )
+        start = found._replace(seen=tuple(zeros(into.frame) for _, into in layers))
         step = partial(_advance_step, spec, plan[0], inner, before, offsets, rules)
         new, _ = lax.scan(step, start, loop.steps)
         seen = map(add_frame, found.seen, loop.bases, new.seen)
         return new._replace(seen=tuple(seen)), None
 
     start = _Found(
-        seen=tuple(jnp.zeros((weight.shape[1], size), dtype) for weight in weights),
-        rows=tuple(jnp.zeros((len(weight), size), dtype) for weight in weights),
-        further=jnp.zeros(like.shape, dtype),
+        seen=tuple(zeros(weight.shape[1]) for weight in weights),
+        rows=tuple(zeros(len(weight)) for weight in weights),
+        further=zeros(len(like)),
     )
     found, _ = lax.scan(advance, start, loop_over(plan))
     *hidden, params = found.rows

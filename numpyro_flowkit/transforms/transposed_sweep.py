@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from flowkit_core.specs import MADESpec
+from numpyro_flowkit.spread import vary, varying_axes
 from numpyro_flowkit.transforms.chunks import (
     Chunk,
     Index,
@@ -54,6 +56,11 @@ def transposed_sweep(
     plan = chunks(spec)
     layers = plan[0].layers
     size, dtype = right_side.positions.shape[-1], right_side.positions.dtype
+    axes = varying_axes(*jax.tree.leaves(right_side), *weights)
+
+    def zeros(rows: int) -> Array:
+        return vary(jnp.zeros((rows, size), dtype), axes)
+
     # Left to itself XLA would transpose anew at every step.
     columns = [lax.optimization_barrier(weight.T) for weight in weights]
 
@@ -74,15 +81,15 @@ def transposed_sweep(
             block(column, loop.bases[layer], loop.bases[layer + 1], (into.frame, out.frame))
             for layer, (column, (out, into)) in enumerate(zip(columns, layers, strict=True))
         ]
-        start = found._replace(rows=tuple(jnp.zeros((out.frame, size), dtype) for out, _ in layers))
+        start = found._replace(rows=tuple(zeros(out.frame) for out, _ in layers))
         step = partial(_retreat_step, spec, plan[0], inner, after, right_side, rules)
         new, _ = lax.scan(step, start, loop.steps, reverse=True)
         rows = map(add_frame, found.rows, loop.bases[1:], new.rows)
         return new._replace(rows=tuple(rows)), None
 
     start = _Found(
-        rows=tuple(jnp.zeros((len(weight), size), dtype) for weight in weights),
-        positions=jnp.zeros_like(right_side.positions),
+        rows=tuple(zeros(len(weight)) for weight in weights),
+        positions=zeros(len(right_side.positions)),
     )
     found, _ = lax.scan(retreat, start, loop_over(plan), reverse=True)
     *hidden, params = found.rows

@@ -40,7 +40,8 @@ OWN_ARGUMENTS = {
     # Pyro's ELBOs draw particles in a plate, whose place they have to know; NumPyro's map.
     "ImportanceWeightedELBO": ({"max_plate_nesting"}, set()),
     "ImportanceWeightedELBO.loss": (set(), {"rng_key", "param_map"}),
-    "fit_guide": (set(), {"params"}),
+    # Several devices: processes of torch, one program of JAX.
+    "fit_guide": ({"process_group"}, {"params", "particle_sharding"}),
     # As in the first two: where parameters are, and where randomness comes from.
     "diagnose": ({"generator"}, {"params", "rng_key"}),
     "importance_resample": ({"generator"}, {"params", "rng_key"}),
@@ -80,6 +81,7 @@ OWN_FILES = {
         "transforms/cache.py",  # what torch's transforms remember between a draw and its score
         "guides/param_store.py",  # NumPyro's parameters are handed in
         "guides/devices.py",  # JAX draws from keys, not from generators of devices
+        "guides/process_group.py",  # what processes exchange; one program of JAX has many devices
         "native/layer.py",  # a structure for C; XLA hands over buffers and attributes
         # Where there is no C compiler: larger steps, since Python takes as long for small ones.
         "transforms/feature_major.py",
@@ -94,6 +96,9 @@ OWN_FILES = {
     },
     "numpyro": {
         "guides/start.py",  # a Pyro guide holds its parameters
+        # Arrays on several devices, as JAX has them.
+        "guides/sharding.py",
+        "spread.py",
         "conditioners/foreign.py",  # a user's network must become a pytree; in torch it is a module
         "transforms/equality.py",  # pytrees compare by value under jit
         "transforms/indexing.py",  # gathers and scatters that XLA compiles well

@@ -188,12 +188,14 @@ def test_a_models_own_parameters_are_trained_along():
 class Bowl:
     """An objective without noise, but for what each particle is drawn for."""
 
+    arrays = ()
+
     def constrain(self, params):
         return params
 
     unconstrain = constrain
 
-    def elbos(self, params, key, num_particles, *, path_gradient):
+    def elbos(self, params, key, num_particles, *, path_gradient, arrays):
         return jnp.full(num_particles, -(params["w"] ** 2).sum())
 
 
@@ -202,7 +204,7 @@ def test_chunks_add_up_to_the_same_gradient(chunk):
     settings = GuideFitSettings(1, 7, 0.1, 1e9, "auto", None, 1, 0)
     trainer = GuideTrainer(Bowl(), {"w": jnp.array([3.0, -2.0])}, settings, chunk)
     loss = trainer._loss(chunk, path_gradient=True)
-    value, gradient = jax.value_and_grad(loss)(trainer._params, jax.random.key(0))
+    value, gradient = jax.value_and_grad(loss)(trainer._params, jax.random.key(0), [])
     np.testing.assert_allclose((value, *gradient), (13.0, 6.0, -4.0), rtol=1e-12)
 
 

@@ -1,0 +1,119 @@
+"""Arrays that are spread over devices: explicit shardings, and the axes of ``jax.shard_map``.
+
+Three ways lead there, and two of them show in the types of arrays. *Automatic* axes of a mesh are
+the compiler's business. *Explicit* axes are part of an array's type, and every operation has to say
+where its result lies: for a flow that is one rule, given in `in_pieces`, and the compiler settles
+the rest. Inside ``shard_map`` the type tells along which axes the devices hold different values;
+what a loop carries has to have that type before its first iteration.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+from jax import Array, lax
+from jax.core import ShapedArray
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
+
+Axes = frozenset[str]
+
+
+def varying_axes(*arrays: Any) -> Axes:
+    """Axes of ``shard_map`` along which some of the arrays, or types, differ between devices."""
+    return frozenset().union(*map(_axes_of, arrays))
+
+
+def _axes_of(array: Any) -> Axes:
+    kind: Any = array if isinstance(array, ShapedArray) else jax.typeof(array)
+    # JAX 0.10 moved them there.
+    return frozenset(kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying)
+
+
+def vary(array: Array, axes: Axes) -> Array:
+    """The array, as one that may differ between devices along these axes."""
+    missing = tuple(axes - varying_axes(array))
+    if not missing:
+        return array
+    of_jax: Any = lax
+    if hasattr(lax, "pcast"):
+        varied: Array = of_jax.pcast(array, missing, to="varying")
+    else:  # what it was called before
+        varied = of_jax.pvary(array, missing)
+    return varied
+
+
+def alike(arrays: Iterable[Array]) -> list[Array]:
+    """The arrays, all of them varying along the axes that any of them varies along."""
+    given = list(arrays)
+    axes = varying_axes(*given)
+    return [vary(array, axes) for array in given]
+
+
+def result_type(like: Array, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of what a custom call makes of arrays that vary as this one does."""
+    kind: Any = jax.typeof(like)
+    mesh = kind.sharding.mesh
+    if mesh.empty:
+        return jax.ShapeDtypeStruct(shape, like.dtype)
+    name = "vma" if hasattr(kind, "vma") else "manual_axis_type"
+    return jax.ShapeDtypeStruct(
+        shape, like.dtype, sharding=_whole(mesh, len(shape)), **{name: getattr(kind, name)}
+    )
+
+
+def abstract_result(
+    arrays: Iterable[ShapedArray], shape: tuple[int, ...], dtype: Any
+) -> ShapedArray:
+    """Type of a primitive's result, of arguments that are `alike` and not explicitly sharded."""
+    given: list[Any] = list(arrays)
+    mesh = next((a.sharding.mesh for a in given if not a.sharding.mesh.empty), None)
+    where = _whole(mesh or given[0].sharding.mesh, len(shape))
+    made: ShapedArray = given[0].update(shape=shape, dtype=dtype, weak_type=False, sharding=where)
+    return made
+
+
+def _whole(mesh: Any, rank: int) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(*(None,) * rank))
+
+
+def in_pieces(
+    function: Callable[..., Any], batch: Sequence[Array], other: Sequence[Any], ranks: Sequence[int]
+) -> Callable[..., Any]:
+    """The function, with results that lie where the rows of the batch do.
+
+    Where no array is explicitly sharded, that is the function itself.
+
+    Args:
+        function: of these arrays, in whatever pytrees.
+        batch: arrays (..., n), the most significant first. The batch dimensions of the first are
+            those of the results; those of the others broadcast against them.
+        other: the other arrays.
+        ranks: of each result, how many dimensions it has beyond the batch's.
+    """
+    spread = [s for s in map(_explicit, (*batch, *other)) if s is not None]
+    if not spread:
+        return function
+    rows: list[Any] = [None] * (batch[0].ndim - 1)  # of the batch, the last dimension first
+    for sharding in filter(None, map(_explicit, batch)):
+        for i, entry in enumerate(reversed(sharding.spec[:-1])):
+            used = {name for row in rows for name in _names(row)}
+            if rows[i] is None and used.isdisjoint(_names(entry)):
+                rows[i] = entry
+    where = tuple(
+        NamedSharding(spread[0].mesh, PartitionSpec(*reversed(rows), *(None,) * rank))
+        for rank in ranks
+    )
+    automatic: Callable[..., Any] = auto_axes(function, out_sharding=where)
+    return automatic
+
+
+def _explicit(array: Array) -> Any:
+    sharding: Any = jax.typeof(array).sharding
+    is_spread = AxisType.Explicit in sharding.mesh.axis_types
+    return sharding if is_spread and any(entry is not None for entry in sharding.spec) else None
+
+
+def _names(entry: Any) -> tuple[str, ...]:
+    if entry is None:
+        return ()
+    return tuple(entry) if isinstance(entry, tuple) else (entry,)
