@@ -18,6 +18,15 @@ def discrete_latent(site: str, distribution: str) -> ModelError:
     )
 
 
+def no_bijection(site: str, distribution: str, support: str) -> ModelError:
+    """For a latent whose support nothing maps the real numbers to."""
+    return ModelError(
+        f"site {site!r} ({distribution}) has the support {support}, to which no map from the real "
+        "numbers is known: give biject_to one (biject_to.register), or, of a mixture, make the "
+        "component a discrete site, hide it from the guide and enumerate it with TraceEnum_ELBO"
+    )
+
+
 def no_latents(sites: Iterable[str]) -> ModelError:
     """For a model in which every site is observed."""
     seen = ", ".join(map(repr, sites)) or "no sites at all"

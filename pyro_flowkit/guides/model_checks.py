@@ -102,6 +102,11 @@ class _Look(Messenger):
             while hasattr(fn, "base_dist"):
                 fn = fn.base_dist
             raise model_problems.discrete_latent(name, type(fn).__name__)
+        try:
+            biject_to(fn.support)
+        except NotImplementedError as error:
+            support = type(fn.support).__name__
+            raise model_problems.no_bijection(name, type(fn).__name__, support) from error
         for frame in msg["cond_indep_stack"]:
             if frame.full_size is not None and frame.full_size != frame.size:
                 raise model_problems.local_latent(name, frame.name, frame.size, frame.full_size)

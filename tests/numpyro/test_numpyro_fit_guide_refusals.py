@@ -86,7 +86,7 @@ MODELS = {
     ),
     "local latents": (
         models.subsampled, (np.zeros(10),), {},
-        r"site 'local' .* plate 'rows', which draws 2 of 10 rows.*take all rows, or use AutoAmortisedFlow",
+        r"site 'local' .* plate 'rows', which draws 2 of 10 rows.*rows, or use AutoAmortisedFlow",
     ),
     "NaN in the data": (
         rows_of, (np.array([1.0, NAN]),), {}, r"site 'y' has log-density nan.*check its data"

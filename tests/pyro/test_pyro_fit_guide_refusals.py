@@ -73,16 +73,24 @@ def at(**values):
     return {"init_loc_fn": init_to_value(values=starts)}
 
 
+def mixed():
+    components = dist.Normal(torch.tensor([-1.0, 1.0]), 1.0)
+    pyro.sample("x", dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), components))
+
+
 # model, its arguments, settings of the guide, words of the message
 MODELS = {
     "discrete": (discrete, (), {}, r"site 'kind' \(Bernoulli\) is discrete.*sum it out.*hide it"),
     "counts": (counted, (), {}, r"site 'count' \(Poisson\) is discrete"),
+    "unknown support": (
+        mixed, (), {}, r"site 'x' \(MixtureSameFamily\) has the support .*biject_to.*enumerate it"
+    ),
     "no latents": (
         models.no_latent, (), {}, r"no latent variables \(it has 'y', observed\).*no obs="
     ),
     "local latents": (
         models.subsampled, (torch.zeros(10),), {},
-        r"site 'local' .* plate 'rows', which draws 2 of 10 rows.*take all rows, or use AutoAmortisedFlow",
+        r"site 'local' .* plate 'rows', which draws 2 of 10 rows.*rows, or use AutoAmortisedFlow",
     ),
     "NaN in the data": (
         rows_of, (torch.tensor([1.0, NAN]),), {}, r"site 'y' has log-density nan.*check its data"
