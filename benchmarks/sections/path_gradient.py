@@ -27,7 +27,7 @@ RATE = 3e-3
 EVERY = 50
 SIZES = (*(("iaf", count) for count in PARTICLES), ("realnvp", 16))
 QUICK_SIZES = (("iaf", 16),)
-LEVELS = (1.0, 0.3, 0.1, 0.03, 0.01)
+LEVELS = (3.0, 2.0, 1.0, 0.5)
 
 
 def measure(settings):
