@@ -9,7 +9,7 @@ import numpy as np
 
 from flowkit_core import checks
 from flowkit_core.guide_layers import MAX_TRIANGULAR_DIM
-from flowkit_core.warm_start import pathfinder
+from flowkit_core.warm_start import mean_field, pathfinder
 from flowkit_core.warm_start.gaussian import Gaussian
 from flowkit_core.warm_start.laplace import Laplace, laplace
 from flowkit_core.warm_start.target import Floats, Target
@@ -32,8 +32,8 @@ class WarmStart:
     """What a warm start found.
 
     Args:
-        method: "laplace", "pathfinder", or "start" where neither found a Gaussian that is better
-            than the one the guide had.
+        method: "laplace", "pathfinder", "mean_field" (see `find_gaussian`), or "start" where none
+            found a Gaussian that is better than the one the guide had.
         elbo: of the Gaussian that the guide starts from, in nats.
         elbo_stderr: its standard error.
         log_density: of the highest point met.
@@ -62,7 +62,9 @@ def find_gaussian(
         fallback: the Gaussian that the guide has without a warm start.
         method: "laplace" takes the Gaussian at a mode, unless one from the way has a better ELBO
             by more than a nat, as where there is no mode or a far too narrow one; "pathfinder"
-            knows those from the way only, and needs no second derivatives.
+            knows those from the way only, and needs no second derivatives. Where the covariance is
+            diagonal because there are many latents, both also climb the ELBO, from the guide's own
+            Gaussian and from the best one on the way.
         seed: of the draws that the ELBOs are estimated with.
     """
     method = checks.choice("warm_start", method, METHODS)
@@ -72,6 +74,11 @@ def find_gaussian(
     ranked = {"start": [_rated(fallback, target, z)]}
     on_the_way = [g for path in paths for g in pathfinder.gaussians(path, diagonal=diagonal)]
     ranked["pathfinder"] = [_rated(gaussian, target, z) for gaussian in on_the_way]
+    if diagonal:
+        ranked["mean_field"] = [
+            _rated(gaussian, target, z)
+            for gaussian in _improved(target, fallback, ranked["pathfinder"], seed)
+        ]
     tops = [] if diagonal or method != "laplace" else _tops(target, paths)
     ranked["laplace"] = [_rated(top.gaussian, target, z) for top in tops]
     best = {name: max(rated, key=lambda r: r[0]) for name, rated in ranked.items() if rated}
@@ -88,6 +95,18 @@ def find_gaussian(
         num_modes=_count_modes(tops),
         gaussian=gaussian,
     )
+
+
+def _improved(
+    target: Target, fallback: Gaussian, rated: Sequence[tuple[float, float, Gaussian]], seed: int
+) -> list[Gaussian]:
+    """Mean-field Gaussians from the guide's own and from the best of the rated ones."""
+    # The guide's own scale is no guess of the posterior's, which is left to be one.
+    found = [mean_field.improve(target, fallback, np.ones_like(fallback.loc), seed=seed)]
+    elbo, _, best = max(rated, key=lambda r: r[0], default=(-math.inf, 0.0, fallback))
+    if math.isfinite(elbo):
+        found.append(mean_field.improve(target, best, best.scale, seed=seed))
+    return found
 
 
 def _rated(gaussian: Gaussian, target: Target, z: Floats) -> tuple[float, float, Gaussian]:

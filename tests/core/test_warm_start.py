@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowkit_core.guide_layers import MAX_TRIANGULAR_DIM
-from flowkit_core.warm_start import METHODS, Gaussian, find_gaussian
+from flowkit_core.warm_start import METHODS, Gaussian, find_gaussian, mean_field
 
 LOG_TAU = math.log(2 * math.pi)
 
@@ -266,12 +266,40 @@ def test_more_latents_than_a_triangle_is_worth_get_a_diagonal():
         return -0.5 * (z @ z + dim * LOG_TAU) - np.log(sds).sum(), -z / sds, None
 
     found = found_for(product, dim, points=starts(dim, 2))
-    assert (found.method, found.gaussian.scale.shape) == ("pathfinder", (dim,))
+    assert (found.method, found.gaussian.scale.shape) == ("mean_field", (dim,))
     assert np.abs((found.gaussian.loc - loc) / sds).max() < 0.1
-    assert np.abs(np.log(found.gaussian.sds / sds)).max() < math.log(3)
+    assert np.abs(np.log(found.gaussian.sds / sds)).max() < 0.1
     start, start_error = wide(dim).elbo(Density(product), normal_rows(dim))
     assert found.elbo > start + 10 * math.hypot(found.elbo_stderr, start_error)
     assert found.elbo < 4 * found.elbo_stderr  # the evidence is one
+
+
+def test_mean_field_corrects_scales_that_are_far_off():
+    dim = 40
+    rng = np.random.default_rng(4)
+    loc, sds = rng.normal(size=dim), np.geomspace(1e-3, 1e2, dim)
+
+    def product(x):
+        z = (x - loc) / sds
+        return -0.5 * (z @ z + dim * LOG_TAU) - np.log(sds).sum(), -z / sds, None
+
+    guessed = sds * np.exp(rng.uniform(-2.5, 2.5, size=dim))  # by a factor of up to 12
+    start = Gaussian(loc + 0.5 * sds, guessed)
+    found = mean_field.improve(Density(product), start, guessed, seed=0)
+    assert np.abs((found.loc - loc) / sds).max() < 0.3
+    assert np.abs(np.log(found.sds / sds)).max() < 0.5
+
+
+def test_mean_field_leaves_out_steps_that_are_not_finite():
+    def half(x):
+        if x[0] < 0:
+            return math.nan, np.full(2, math.nan), None
+        return float(np.log(x[0]) - x[0] - 0.5 * x[1] ** 2), np.array([1 / x[0] - 1, -x[1]]), None
+
+    start = Gaussian(np.array([1.0, 2.0]), np.full(2, 0.1))
+    found = mean_field.improve(Density(half), start, np.ones(2), seed=0)
+    assert np.isfinite(found.loc).all()
+    assert abs(found.loc[1]) < 0.3
 
 
 def test_up_to_that_many_latents_the_triangle_is_full():

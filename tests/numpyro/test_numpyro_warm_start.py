@@ -13,6 +13,7 @@ from numpyro.infer import SVI, Trace_ELBO, init_to_value
 from numpyro.optim import Adam
 
 import numpyro_flowkit as fk
+from flowkit_core.warm_start import mean_field
 from numpyro_flowkit.guides.layers import has_frame
 from tests.numpyro import models
 from tests.numpyro.models import GUIDES, assert_same_leaves
@@ -174,7 +175,9 @@ def test_a_subsampled_plate_gives_a_start_from_some_rows():
     assert abs(start.gaussian.loc[0] - 2.0) < 1.3
 
 
-def test_above_128_latents_the_frame_is_diagonal():
+def test_above_128_latents_the_frame_is_diagonal(monkeypatch):
+    monkeypatch.setattr(mean_field, "NUM_STEPS", 200)
+
     def wide():
         numpyro.sample("x", dist.Normal(jnp.arange(130.0), 0.1).to_event(1))
 

@@ -13,6 +13,7 @@ from pyro.infer.autoguide import init_to_value
 from pyro.optim import Adam
 
 import pyro_flowkit as fk
+from flowkit_core.warm_start import mean_field
 from pyro_flowkit.guides.layers import has_frame
 from tests.pyro import models
 from tests.pyro.diagnosed import evidence
@@ -202,7 +203,9 @@ def test_a_model_that_does_not_broadcast_is_evaluated_point_by_point_and_said_so
     assert start.gaussian.sds[0] == pytest.approx(math.sqrt(0.5), abs=1e-4)
 
 
-def test_above_128_latents_the_frame_is_diagonal():
+def test_above_128_latents_the_frame_is_diagonal(monkeypatch):
+    monkeypatch.setattr(mean_field, "NUM_STEPS", 200)
+
     def wide():
         pyro.sample("x", dist.Normal(torch.arange(130.0), 0.1).to_event(1))
 
