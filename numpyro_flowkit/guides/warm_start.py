@@ -35,7 +35,8 @@ def warm_start(
     Climbs the log-density by L-BFGS from ``num_starts`` points, takes the Gaussians at the top
     (inverse Hessian) and on the way (inverse Hessian as L-BFGS knows it), and keeps the one with
     the best ELBO, so a higher mode wins over a lower one, and a posterior without a mode (a funnel)
-    gets a Gaussian from the way. The covariance is full up to 128 latents and diagonal above.
+    gets a Gaussian from the way. The covariance is full up to 128 latents and diagonal above, where
+    the ELBO of diagonal Gaussians is climbed, too, by Adam.
     The guide's last layers become that Gaussian; its flow stays what it is, the identity if it is
     new. Everything trained afterwards works in coordinates in which the posterior is about standard
     Normal, so latents of any scale train at one learning rate, also in SVI by hand::
@@ -43,7 +44,8 @@ def warm_start(
         start = warm_start(guide, data, rng_key=key)
         svi.run(key, 5000, data, init_params=start.params)
 
-    Cost: some hundred evaluations of the model's gradient for each start, and up to 30 Hessians.
+    Cost: some hundred evaluations of the model's gradient for each start, and up to 30 Hessians;
+    above 128 latents 8000 gradients, one at a time, instead of Hessians.
 
     Args:
         guide: the guide; it is called with the arguments first, if it is new.
