@@ -108,7 +108,7 @@ class AutoAmortisedFlow(AutoGuide):
         model: Callable[..., Any],
         encoder: Any = None,
         *,
-        flow: Callable[..., Any] = _TWO_LAYERS,
+        flow: Callable[..., Any] | None = None,
         global_guide: Callable[..., AutoFlow] | None = None,
         inputs: Callable[..., Any] | None = None,
         plate: str | None = None,
@@ -129,7 +129,8 @@ class AutoAmortisedFlow(AutoGuide):
         super().__init__(
             model, prefix=prefix, init_loc_fn=init_loc_fn, create_plates=self._local_plate
         )
-        self._make_flow, self._inputs, self._wanted = flow, inputs, plate
+        self._make_flow = _TWO_LAYERS if flow is None else flow
+        self._inputs, self._wanted = inputs, plate
         self._make_globals = global_guide or functools.partial(AutoIAF, init_loc_fn=init_loc_fn)
         self._embedding_dim, self._create_plate = embedding_dim, create_plates
         self.globals: AutoFlow | None = None

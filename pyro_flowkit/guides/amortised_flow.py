@@ -96,7 +96,7 @@ class AutoAmortisedFlow(AutoGuide):
         model: Callable[..., Any],
         encoder: nn.Module | None = None,
         *,
-        flow: Callable[..., Flow] = _TWO_LAYERS,
+        flow: Callable[..., Flow] | None = None,
         global_guide: Callable[[Callable[..., Any]], AutoFlow] | None = None,
         inputs: Callable[..., Tensor] | None = None,
         plate: str | None = None,
@@ -116,7 +116,8 @@ class AutoAmortisedFlow(AutoGuide):
         self.path_gradient = checks.boolean("path_gradient", path_gradient)
         self.init_scale = checks.positive_float("init_scale", init_scale)
         self.encoder = encoder
-        self._make_flow, self._inputs, self._wanted = flow, inputs, plate
+        self._make_flow = _TWO_LAYERS if flow is None else flow
+        self._inputs, self._wanted = inputs, plate
         self._make_globals = global_guide or functools.partial(AutoIAF, init_loc_fn=init_loc_fn)
         self._embedding_dim, self._create_plate = embedding_dim, create_plates
 

@@ -23,6 +23,11 @@ OWN_ARGUMENTS = {
     # Pyro draws weights from a seed; in NumPyro that takes a key, so FlowInit does it.
     "build": ({"seed"}, set()),
     # NumPyro's guides name their parameters themselves; Pyro's are named by the module's owner.
+    "AutoAmortisedFlow": (set(), {"prefix"}),
+    "AutoAmortisedFlow.sample_posterior": (
+        {"num_samples"},
+        {"rng_key", "params", "sample_shape"},
+    ),
     "AutoFlow": (set(), {"prefix"}),
     "AutoMAF": (set(), {"prefix"}),
     "AutoIAF": (set(), {"prefix"}),
@@ -68,6 +73,7 @@ OWN_METHODS = {
         {"expand", "rsample"},
         {"flow", "pytree_aux_fields", "sample_with_intermediates"},
     ),
+    "AutoAmortisedFlow": ({"forward"}, set()),  # NumPyro's is __call__
     # NumPyro's AutoContinuous has them already.
     # Upstream's `model` of a Pyro guide sets the starting values, too.
     "AutoFlow": ({"bare_model", "forward", "sample_posterior"}, set()),
