@@ -1,7 +1,10 @@
 """Guides on an accelerator, from fit to verdict."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from numpyro.infer import SVI, Trace_ELBO
 from numpyro.optim import Adam
@@ -42,3 +45,21 @@ def test_importance_weighted_bounds_lie_above_the_elbo():
     svi = SVI(regression, guide, Adam(1e-2), bound)
     result = svi.run(jax.random.key(0), 300, progress_bar=False)
     assert np.mean(result.losses[-50:]) < -regression_evidence() + 0.1
+
+
+def test_latents_of_rows_come_from_the_device():
+    data = jnp.linspace(-1.0, 3.0, 40)[:, None]
+
+    def model(data):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        with numpyro.plate("data", 40, subsample_size=10) as rows:
+            z = numpyro.sample("z", dist.Normal(mu, 1.0))
+            numpyro.sample("y", dist.Normal(z, 1.0), obs=data[rows, 0])
+
+    encoder = jax.tree_util.Partial(jnp.multiply, jnp.ones(2))
+    guide = fk.AutoAmortisedFlow(model, encoder)
+    svi = SVI(model, guide, Adam(1e-2), Trace_ELBO(num_particles=4))
+    result = svi.run(jax.random.key(0), 100, data, progress_bar=False)
+    assert result.losses[-20:].sum() < result.losses[:20].sum()
+    draws = guide.sample_posterior(jax.random.key(1), result.params, data, sample_shape=(3,))
+    assert {d.platform for v in draws.values() for d in v.devices()} == {"gpu"}

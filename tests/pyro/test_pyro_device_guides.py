@@ -68,3 +68,20 @@ def test_importance_weighted_bounds_lie_above_the_elbo():
     svi = SVI(regression, guide, pyro.optim.Adam({"lr": 0.01}), bound)
     losses = [svi.step(*args) for _ in range(300)]
     assert sum(losses[-50:]) / 50 < -evidence() + 0.1
+
+
+def test_latents_of_rows_come_from_the_device():
+    data = torch.linspace(-1.0, 3.0, 40, device="cuda")[:, None]
+
+    def model(data):
+        mu = pyro.sample("mu", dist.Normal(data.new_zeros(()), 1.0))
+        with pyro.plate("data", 40, subsample_size=10, device="cuda") as rows:
+            z = pyro.sample("z", dist.Normal(mu, 1.0))
+            pyro.sample("y", dist.Normal(z, 1.0), obs=data[rows, 0])
+
+    guide = fk.AutoAmortisedFlow(model, torch.nn.Linear(1, 2, device="cuda"))
+    elbo = Trace_ELBO(num_particles=4, vectorize_particles=True)
+    svi = SVI(model, guide, pyro.optim.Adam({"lr": 0.01}), elbo)
+    losses = [svi.step(data) for _ in range(100)]
+    assert sum(losses[-20:]) < sum(losses[:20])
+    assert {v.device.type for v in guide.sample_posterior(3, data).values()} == {"cuda"}
