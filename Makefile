@@ -36,13 +36,16 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-oldest bench bench-quick quality lint format python-found
+.PHONY: help demo neutra test test-slow test-oldest bench bench-quick quality lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)  ## fit real data with flows in Pyro and NumPyro; pictures go to demo-output/
 	$(RUN) -m tutorials.demo
+
+neutra: $(STAMP)  ## NUTS before and after a flow has straightened the posterior; picture in demo-output/
+	$(RUN) -m tutorials.neutra
 
 test: $(STAMP)  ## run the tests and the examples in docstrings
 	$(TEST_ENV) $(RUN) $(PYTEST)
