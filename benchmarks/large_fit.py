@@ -41,7 +41,10 @@ def measure(library, *, dim, rows, signals, guide, seed=0, **settings):
         "first_loss": float(np.median(result.losses[:10])),
         "elbo": result.elbo,
         "elbo_stderr": result.elbo_stderr,
-        "losses": [float(np.median(part)) for part in np.array_split(result.losses, min(40, result.num_steps))],
+        "losses": [
+            float(np.median(part))
+            for part in np.array_split(result.losses, min(40, result.num_steps))
+        ],
         "warm_start": None if start is None else {"method": start.method, "elbo": start.elbo},
         "wall": wall,
         "cpu": cpu,
