@@ -124,6 +124,7 @@ def test_third_derivatives(method):
     assert_same_gradients(got, expected, 1e-9)
 
 
+@pytest.mark.slow
 @every_method
 def test_mapped_over_points_and_over_weights(method):
     flows = stack(*(build("context", method)[0] for _ in range(2)))

@@ -123,6 +123,7 @@ def test_vmap_over_points_is_one_call_for_all_of_them(monkeypatch):
     assert_close(log_det, expected[1], 1e-12)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_scan_differentiated_twice_keeps_the_rule(monkeypatch):
     """``custom_jvp`` would lose it here, and a custom call has no derivative of its own."""

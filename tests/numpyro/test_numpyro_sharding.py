@@ -55,6 +55,7 @@ def one_device(*spec):
     return NamedSharding(Mesh(jax.devices()[:1], ("p",)), PartitionSpec(*spec))
 
 
+@pytest.mark.slow
 def test_a_short_fit_and_scores_do_not_depend_on_it_and_unequal_pieces_are_refused(monkeypatch):
     names = ("short fits", "scores", "refusals")
     fits, scores, told = on_four_devices(monkeypatch, *names).values()
