@@ -24,3 +24,22 @@ def affine_spec(dim: int, *, frozen: bool) -> AffineSpec:
     if 1 < dim <= MAX_TRIANGULAR_DIM:
         return TriangularAffineSpec(dim, frozen)
     return DiagonalAffineSpec(dim, frozen)
+
+
+def check_flow_dims(input_dim: int, context_dim: int, *, expected: tuple[int, int]) -> None:
+    """Raise unless a flow that was made for a guide has the dimensions asked for.
+
+    Args:
+        input_dim: of the flow.
+        context_dim: of the flow.
+        expected: both, as they have to be.
+
+    Raises:
+        ValueError: if it has others.
+    """
+    if (input_dim, context_dim) != expected:
+        context = f"context_dim={expected[1]}" if expected[1] else "no context"
+        raise ValueError(
+            f"flow: expected input_dim={expected[0]} and {context}, got "
+            f"input_dim={input_dim}, context_dim={context_dim}"
+        )

@@ -129,6 +129,43 @@ def only_plate(wanted: str | None, holding: Mapping[str, Sequence[str]]) -> str:
     return plates[0]
 
 
+@dataclass(frozen=True)
+class LatentShape:
+    """A latent of a model, as far as plates are concerned.
+
+    Attributes:
+        plates: dimension, from the right, of each plate around it.
+        batch: batch shape of its distribution.
+        event: shape of its event, unconstrained.
+    """
+
+    plates: Mapping[str, int]
+    batch: Shape
+    event: Shape
+
+
+def local_latents(
+    shapes: Mapping[str, LatentShape], full_sizes: Mapping[str, int], wanted: str | None
+) -> LocalLatents:
+    """The latents inside of a plate.
+
+    Args:
+        shapes: of all latents of a model.
+        full_sizes: how many rows each plate has.
+        wanted: name of the plate, or None for the only one that holds latents.
+
+    Raises:
+        ModelError: if there is no such plate, several, or one inside of another.
+    """
+    plate = only_plate(wanted, {name: list(shape.plates) for name, shape in shapes.items()})
+    inside = {name: shape for name, shape in shapes.items() if plate in shape.plates}
+    dim = next(iter(inside.values())).plates[plate]
+    sites = tuple(
+        local_site(name, dim, shape.batch, shape.event, plate) for name, shape in inside.items()
+    )
+    return LocalLatents(plate, full_sizes[plate], dim, sites)
+
+
 def local_site(name: str, dim: int, batch: Shape, event: Shape, plate: str) -> LocalSite:
     """A latent of a row, from the shapes of its distribution.
 

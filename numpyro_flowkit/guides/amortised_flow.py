@@ -26,7 +26,7 @@ from numpyro_flowkit.guides.local_structure import (
     first_rows,
     latents,
     local_flow,
-    local_latents,
+    local_latents_of,
 )
 from numpyro_flowkit.guides.named import AutoIAF
 from numpyro_flowkit.recipes import iaf
@@ -145,7 +145,7 @@ class AutoAmortisedFlow(AutoGuide):
 
     def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         trace: Any = self.prototype_trace
-        self.local = local_latents(trace, self._wanted)
+        self.local = local_latents_of(trace, self._wanted)
         self._loc = first_rows(trace, self.local).mean(0)
         names = {site.name for site in self.local.sites}
         self.globals = None

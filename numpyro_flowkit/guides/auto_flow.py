@@ -16,7 +16,7 @@ from flowkit_core import checks
 from numpyro_flowkit.bases.choice import BaseChoice, checked_choice, make_base
 from numpyro_flowkit.build import FlowInit
 from numpyro_flowkit.distributions import FlowDistribution, StandardNormal
-from numpyro_flowkit.guides.layers import affine_layer
+from numpyro_flowkit.guides.layers import affine_layer, started_flow
 from numpyro_flowkit.transforms import Compose, Flow
 
 # Draws behind median() and quantiles(): Monte Carlo error about 1 % of a posterior sd.
@@ -118,22 +118,8 @@ class AutoFlow(AutoContinuous):
             raise
 
     def _initial_flow(self, rng_key: Array) -> Compose:
-        init = self._make_flow(self.latent_dim)
-        if not callable(init) or isinstance(init, Flow):
-            raise TypeError(
-                "flow: expected it to return what a recipe returns, a function from a key to a "
-                f"Flow, got {type(init).__name__}"
-            )
-        flow = init(rng_key)
-        if not isinstance(flow, Flow):
-            raise TypeError(f"flow: expected it to lead to a Flow, got {type(flow).__name__}")
-        if flow.input_dim != self.latent_dim or flow.context_dim:
-            raise ValueError(
-                f"flow: expected input_dim={self.latent_dim} and no context, got "
-                f"input_dim={flow.input_dim}, context_dim={flow.context_dim}"
-            )
         loc = self._init_latent
-        flow = jax.tree.map(lambda leaf: leaf.astype(loc.dtype), flow)
+        flow = started_flow(self._make_flow(self.latent_dim), rng_key, loc)
         log_scale = jnp.full_like(loc, math.log(self.init_scale))
         affine = affine_layer(loc, log_scale, frozen=False)
         frame = affine_layer(jnp.zeros_like(loc), jnp.zeros_like(loc), frozen=True)

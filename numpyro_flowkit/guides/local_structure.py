@@ -4,41 +4,30 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro.distributions import biject_to
 
-from flowkit_core.local_latents import LocalLatents, local_site, only_plate
+from flowkit_core.local_latents import LatentShape, LocalLatents, local_latents
 from flowkit_core.specs import DiagonalAffineSpec
 from numpyro_flowkit.build import build
-from numpyro_flowkit.transforms import Compose, Flow
+from numpyro_flowkit.guides.layers import started_flow
+from numpyro_flowkit.transforms import Compose
 
 Trace = Mapping[str, Any]
 
 
-def local_latents(trace: Trace, wanted: str | None) -> LocalLatents:
-    """The latents inside of a plate.
-
-    Args:
-        trace: of a model.
-        wanted: name of the plate, or None for the only one that holds latents.
-
-    Raises:
-        ModelError: if there is no such plate, several, or one inside of another.
-    """
-    frames = {name: {frame.name: frame for frame in trace[name]["cond_indep_stack"]}
-              for name in latents(trace)}  # fmt: skip
-    plate = only_plate(wanted, {name: list(around) for name, around in frames.items()})
-    full_size = trace[plate]["args"][0]
-    sites = []
-    for name, around in frames.items():
-        if plate in around:
-            frame, fn = around[plate], trace[name]["fn"]
-            shape = _unconstrained(trace, name).shape
-            event = tuple(shape[len(fn.batch_shape) :])
-            sites.append(local_site(name, frame.dim, tuple(fn.batch_shape), event, plate))
-    return LocalLatents(plate, full_size, frame.dim, tuple(sites))
+def local_latents_of(trace: Trace, wanted: str | None) -> LocalLatents:
+    """The latents of a model's trace inside of a plate (`flowkit_core.local_latents`)."""
+    shapes: dict[str, LatentShape] = {}
+    full_sizes: dict[str, int] = {}
+    for name in latents(trace):
+        frames = trace[name]["cond_indep_stack"]
+        batch = tuple(trace[name]["fn"].batch_shape)
+        event = tuple(_unconstrained(trace, name).shape[len(batch) :])
+        shapes[name] = LatentShape({frame.name: frame.dim for frame in frames}, batch, event)
+        full_sizes |= {frame.name: trace[frame.name]["args"][0] for frame in frames}
+    return local_latents(shapes, full_sizes, wanted)
 
 
 def latents(trace: Trace) -> list[str]:
@@ -63,19 +52,7 @@ def local_flow(
     Raises:
         TypeError, ValueError: if ``make`` gives no flow, or one of other dimensions.
     """
-    init = make(len(loc), context_dim=context_dim)
-    flow = init(rng_key) if callable(init) and not isinstance(init, Flow) else None
-    if not isinstance(flow, Flow):
-        raise TypeError(
-            "flow: expected it to return what a recipe returns, a function from a key to a Flow, "
-            f"got {type(init).__name__}"
-        )
-    if (flow.input_dim, flow.context_dim) != (len(loc), context_dim):
-        raise ValueError(
-            f"flow: expected input_dim={len(loc)} and context_dim={context_dim}, got "
-            f"input_dim={flow.input_dim}, context_dim={flow.context_dim}"
-        )
-    flow = jax.tree.map(lambda leaf: leaf.astype(loc.dtype), flow)
+    flow = started_flow(make(len(loc), context_dim=context_dim), rng_key, loc, context_dim)
     log_scale = jnp.full_like(loc, math.log(init_scale))
     start = build(DiagonalAffineSpec(len(loc)), {"log_scale": log_scale, "shift": loc})
     return Compose((start, flow))

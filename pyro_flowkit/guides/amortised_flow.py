@@ -19,7 +19,7 @@ from flowkit_core import checks
 from flowkit_core.local_latents import LocalLatents, rows_of
 from pyro_flowkit.guides.auto_flow import AutoFlow
 from pyro_flowkit.guides.local_draw import draw_rows
-from pyro_flowkit.guides.local_structure import first_rows, local_flow, local_latents
+from pyro_flowkit.guides.local_structure import first_rows, local_flow, local_latents_of
 from pyro_flowkit.guides.named import AutoIAF
 from pyro_flowkit.guides.target import plate_nesting
 from pyro_flowkit.recipes import iaf
@@ -134,7 +134,7 @@ class AutoAmortisedFlow(AutoGuide):
 
     def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         trace: Any = self.prototype_trace
-        self.local = local_latents(trace, self._wanted)
+        self.local = local_latents_of(trace, self._wanted)
         names = {site.name for site in self.local.sites}
         loc = first_rows(trace, self.local).mean(0)
         self.globals = None

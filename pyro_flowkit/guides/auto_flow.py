@@ -15,7 +15,7 @@ from flowkit_core import checks
 from pyro_flowkit.bases.base import draw_seeded
 from pyro_flowkit.bases.choice import BaseChoice, checked_choice, make_base
 from pyro_flowkit.distributions import FlowDistribution, standard_normal
-from pyro_flowkit.guides.layers import affine_layer
+from pyro_flowkit.guides.layers import affine_layer, checked_flow
 from pyro_flowkit.guides.param_store import claim_stored_names, with_stored_weights
 from pyro_flowkit.transforms import Compose, Flow
 
@@ -146,14 +146,7 @@ class AutoFlow(AutoContinuous):
 
     def _build_transform(self) -> Compose:
         loc = self._init_loc().detach()
-        flow = self._make_flow(self.latent_dim)
-        if not isinstance(flow, Flow):
-            raise TypeError(f"flow: expected it to return a Flow, got {type(flow).__name__}")
-        if flow.input_dim != self.latent_dim or flow.context_dim:
-            raise ValueError(
-                f"flow: expected input_dim={self.latent_dim} and no context, got "
-                f"input_dim={flow.input_dim}, context_dim={flow.context_dim}"
-            )
+        flow = checked_flow(self._make_flow(self.latent_dim), self.latent_dim)
         log_scale = torch.full_like(loc, math.log(self.init_scale))
         affine = affine_layer(loc, log_scale, frozen=False)
         frame = affine_layer(torch.zeros_like(loc), torch.zeros_like(loc), frozen=True)

@@ -1,9 +1,11 @@
-"""Affine layers at the end of a guide."""
+"""What a guide is made of: a flow, and affine layers at its end."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit_core.guide_layers import affine_spec
+from flowkit_core.guide_layers import affine_spec, check_flow_dims
 from flowkit_core.specs import TriangularAffineSpec
 from pyro_flowkit.build import build
 from pyro_flowkit.transforms import Compose, Flow
@@ -33,3 +35,15 @@ def has_frame(transform: Compose) -> bool:
     """Whether a guide's frame is anything but the identity it starts as."""
     frame = transform.parts[-1]
     return isinstance(frame, Flow) and any(bool(p.any()) for p in frame.parameters())
+
+
+def checked_flow(flow: Any, input_dim: int, context_dim: int = 0) -> Flow:
+    """What a guide's ``flow=`` returned, if it is a flow of these dimensions.
+
+    Raises:
+        TypeError, ValueError: if it is not.
+    """
+    if not isinstance(flow, Flow):
+        raise TypeError(f"flow: expected it to return a Flow, got {type(flow).__name__}")
+    check_flow_dims(flow.input_dim, flow.context_dim, expected=(input_dim, context_dim))
+    return flow

@@ -9,34 +9,25 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import biject_to
 
-from flowkit_core.local_latents import LocalLatents, local_site, only_plate
+from flowkit_core.local_latents import LatentShape, LocalLatents, local_latents
 from flowkit_core.specs import DiagonalAffineSpec
 from pyro_flowkit.build import build
-from pyro_flowkit.transforms import Compose, Flow
+from pyro_flowkit.guides.layers import checked_flow
+from pyro_flowkit.transforms import Compose
 
 
-def local_latents(trace: Trace, wanted: str | None) -> LocalLatents:
-    """The latents inside of a plate.
-
-    Args:
-        trace: of a model.
-        wanted: name of the plate, or None for the only one that holds latents.
-
-    Raises:
-        ModelError: if there is no such plate, several, or one inside of another.
-    """
-    frames = {name: {frame.name: frame for frame in site["cond_indep_stack"]}
-              for name, site in trace.iter_stochastic_nodes()}  # fmt: skip
-    plate = only_plate(wanted, {name: list(around) for name, around in frames.items()})
-    sites = []
-    for name, around in frames.items():
-        if plate in around:
-            frame: Any = around[plate]
-            fn: Any = trace.nodes[name]["fn"]
-            shape = _unconstrained(trace, name).shape
-            event = tuple(shape[len(fn.batch_shape) :])
-            sites.append(local_site(name, frame.dim, tuple(fn.batch_shape), event, plate))
-    return LocalLatents(plate, frame.full_size or frame.size, frame.dim, tuple(sites))
+def local_latents_of(trace: Trace, wanted: str | None) -> LocalLatents:
+    """The latents of a model's trace inside of a plate (`flowkit_core.local_latents`)."""
+    shapes: dict[str, LatentShape] = {}
+    full_sizes: dict[str, int] = {}
+    for name, site in trace.iter_stochastic_nodes():
+        frames: Any = site["cond_indep_stack"]
+        fn: Any = site["fn"]
+        batch = tuple(fn.batch_shape)
+        event = tuple(_unconstrained(trace, name).shape[len(batch) :])
+        shapes[name] = LatentShape({frame.name: frame.dim for frame in frames}, batch, event)
+        full_sizes |= {frame.name: frame.full_size or frame.size for frame in frames}
+    return local_latents(shapes, full_sizes, wanted)
 
 
 def first_rows(trace: Trace, local: LocalLatents) -> Tensor:
@@ -55,14 +46,7 @@ def local_flow(
     Raises:
         TypeError, ValueError: if ``make`` gives no flow, or one of other dimensions.
     """
-    flow = make(len(loc), context_dim=context_dim)
-    if not isinstance(flow, Flow):
-        raise TypeError(f"flow: expected it to return a Flow, got {type(flow).__name__}")
-    if (flow.input_dim, flow.context_dim) != (len(loc), context_dim):
-        raise ValueError(
-            f"flow: expected input_dim={len(loc)} and context_dim={context_dim}, got "
-            f"input_dim={flow.input_dim}, context_dim={flow.context_dim}"
-        )
+    flow = checked_flow(make(len(loc), context_dim=context_dim), len(loc), context_dim)
     log_scale = torch.full_like(loc, math.log(init_scale))
     start = build(DiagonalAffineSpec(len(loc)), {"log_scale": log_scale, "shift": loc})
     return Compose([start, flow]).to(device=loc.device, dtype=loc.dtype)
