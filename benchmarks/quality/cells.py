@@ -40,8 +40,12 @@ class Cell:
 
     @property
     def base(self):
-        """The base that our guide has."""
-        return self.guide.partition("base=")[2].rstrip(")") or "normal"
+        """The base that our guide is told to have; None for its default."""
+        return self.guide.partition("base=")[2].rstrip(")") or None
+
+    def our_guide(self, guide_class, model):
+        """Our guide, with default settings save for a base that the cell names."""
+        return guide_class(model) if self.base is None else guide_class(model, base=self.base)
 
     def to_dict(self):
         """Plain values."""

@@ -26,7 +26,7 @@ def prepare(dtype):
 
 def measure_ours(model, problem, cell, budget):
     """Fit `AutoIAF` with default settings and score its draws."""
-    guide = AutoIAF(model, base=cell.base)
+    guide = cell.our_guide(AutoIAF, model)
     result = fit_guide(
         model, guide, *problem.args, seed=cell.seed, num_steps=budget.num_steps, progress=False
     )

@@ -34,10 +34,19 @@ def test_the_plan_has_every_combination_and_first_seeds_first():
     assert len(set(cells)) == len(cells)
     assert len(ours) == 2 * 2 * (1 + 2)
     assert [cell.seed for cell in ours] == [0] * 6 + [1] * 6
-    assert {cell.base for cell in ours} == {"normal", "mixture"}
+    assert {cell.base for cell in ours} == {None, "mixture"}
     assert len(cells) - len(ours) == 2 * sum(map(len, PEERS.values()))
     assert {cell.dtype for cell in cells if cell.is_peer} == {"float64"}
     assert not any(cell.is_peer for cell in plan(["arK"], ("pyro",), ("float32",), 1, peers=False))
+
+
+def test_a_cell_that_names_no_base_leaves_the_guide_its_default():
+    def told(model, **keywords):
+        return model, keywords
+
+    assert Cell("arK", "pyro", "float32", 0).our_guide(told, "model") == ("model", {})
+    mixture = Cell("two_modes", "pyro", "float32", 0, "AutoIAF(base=mixture)")
+    assert mixture.our_guide(told, "model") == ("model", {"base": "mixture"})
 
 
 def test_rows_come_back_replace_their_own_and_are_not_measured_again(tmp_path):
