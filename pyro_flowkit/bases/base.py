@@ -1,6 +1,8 @@
 """What all learnt bases have in common."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -40,13 +42,23 @@ class Base(nn.Module):
 def draw_seeded(base: Distribution, count: int, generator: torch.Generator | None) -> torch.Tensor:
     """Draws (count, D), from ``generator`` if there is one.
 
-    Torch's distributions take no generator. Torch's own is lent out for the draw with a seed from
-    ours, and is afterwards in the state in which it was.
+    Torch's distributions take no generator.
+    """
+    with lent_generator(generator):
+        return base.sample((count,))
+
+
+@contextmanager
+def lent_generator(generator: torch.Generator | None) -> Iterator[None]:
+    """Draw from ``generator`` within the block, if there is one.
+
+    Torch's own generator gets a seed from it, and is afterwards in the state in which it was.
     """
     if generator is None:
-        return base.sample((count,))
+        yield
+        return
     device = generator.device
     seed = torch.randint(2**62, (), generator=generator, device=device)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(int(seed))
-        return base.sample((count,))
+        yield

@@ -1,0 +1,64 @@
+"""ELBO surgery: the terms of an ELBO, from the log-densities of draws."""
+
+from flowkit_core.surgery.batches import (
+    batches_of,
+    check_latents,
+    check_plate,
+    data_axis,
+)
+from flowkit_core.surgery.checks import (
+    check_draws,
+    check_log_likelihood,
+    check_points,
+    check_posterior_shapes,
+    check_prior_shapes,
+)
+from flowkit_core.surgery.estimate import (
+    Bounds,
+    Estimate,
+    mean_over_neighbours,
+    mean_over_rows,
+)
+from flowkit_core.surgery.result import ElboSurgery, compare
+from flowkit_core.surgery.settings import SurgerySettings
+from flowkit_core.surgery.terms import (
+    bounds_of_terms,
+    stratified,
+    surgery_of_terms,
+    uniform_with_own,
+)
+from flowkit_core.surgery.tiles import (
+    MEMORY_LIMIT,
+    check_memory_limit,
+    rows_per_tile,
+    slices,
+    tile_shape,
+)
+
+__all__ = [
+    "MEMORY_LIMIT",
+    "Bounds",
+    "ElboSurgery",
+    "Estimate",
+    "SurgerySettings",
+    "batches_of",
+    "bounds_of_terms",
+    "check_draws",
+    "check_latents",
+    "check_log_likelihood",
+    "check_memory_limit",
+    "check_plate",
+    "check_points",
+    "check_posterior_shapes",
+    "check_prior_shapes",
+    "compare",
+    "data_axis",
+    "mean_over_neighbours",
+    "mean_over_rows",
+    "rows_per_tile",
+    "slices",
+    "stratified",
+    "surgery_of_terms",
+    "tile_shape",
+    "uniform_with_own",
+]

@@ -1,0 +1,197 @@
+"""The posteriors of all data points: one distribution, or one for each batch of an encoder."""
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array, lax
+from jax.scipy.special import logsumexp
+
+from flowkit_core.surgery import check_posterior_shapes, rows_per_tile, slices
+from numpyro_flowkit.surgery.gaussian_pairs import GaussianPairs, gaussian_params
+from numpyro_flowkit.surgery.precision import float64, is_traced
+from numpyro_flowkit.surgery.streamed import Plan, log_sum_of_pairs, plan_for
+
+# Numbers that a flow's or another distribution's density holds for each latent of each pair: a
+# guess, for a conditional flow with hidden layers of some ten times d.
+_COPIES = 32
+
+# Points of one call of a compiled program.
+_POINTS = 8192
+
+
+class Posterior:
+    """``q(z | x_i)`` of n data points, in parts, and what surgery asks of them.
+
+    Args:
+        posterior: a distribution of batch shape (n,) and event shape (d,), or an iterable of such,
+            which is read once.
+
+    Raises:
+        TypeError: for something else.
+        ValueError: for other shapes, parts that do not fit together, or none.
+    """
+
+    def __init__(self, posterior: dist.Distribution | Iterable[dist.Distribution]) -> None:
+        single = isinstance(posterior, dist.Distribution)
+        if isinstance(posterior, dist.Distribution):
+            self.parts: list[dist.Distribution] = [posterior]
+        elif isinstance(posterior, Iterable):
+            self.parts = list(posterior)
+        else:
+            raise TypeError(
+                "posterior: expected a distribution or an iterable of them, got "
+                f"{type(posterior).__name__}"
+            )
+        if not self.parts:
+            raise ValueError("posterior: expected at least one batch, got none")
+        for index, part in enumerate(self.parts):
+            where = "posterior" if single else f"posterior[{index}]"
+            if not isinstance(part, dist.Distribution):
+                raise TypeError(f"{where}: expected a distribution, got {type(part).__name__}")
+            check_posterior_shapes(part.batch_shape, part.event_shape, where)
+            if part.event_shape != self.parts[0].event_shape:
+                raise ValueError(
+                    f"{where}: expected event shape {tuple(self.parts[0].event_shape)}, as the "
+                    f"batches before, got {tuple(part.event_shape)}"
+                )
+        self.sizes = [part.batch_shape[0] for part in self.parts]
+        self.num_data = sum(self.sizes)
+        self.dim: int = self.parts[0].event_shape[0]
+
+    def rows(self) -> list[slice]:
+        """Which data points each part has."""
+        starts = [sum(self.sizes[:i]) for i in range(len(self.sizes))]
+        return [slice(s, s + size) for s, size in zip(starts, self.sizes, strict=True)]
+
+    def sample(self, key: Array, num_samples: int) -> Array:
+        """Draws (num_samples, n, d); differentiable where the distribution's are."""
+        keys = jax.random.split(key, len(self.parts))
+        draws = [p.sample(k, (num_samples,)) for p, k in zip(self.parts, keys, strict=True)]
+        return jnp.concatenate(draws, 1)
+
+    def means(self, z: Array) -> Array:
+        """The mean of each, (n, d): by draws z (num_samples, n, d) where it is not known."""
+        found = []
+        for part, rows in zip(self.parts, self.rows(), strict=True):
+            gaussian = gaussian_params(part)
+            found.append(z[:, rows].mean(0) if gaussian is None else gaussian[1][0])
+        return jnp.concatenate(found)
+
+    def log_prob(self, z: Array) -> Array:
+        """``log q(z_i | x_i)``, (..., n), of points (..., n, d), each under its own posterior."""
+        found = [
+            _own_log_prob(part, z[..., rows, :])
+            for part, rows in zip(self.parts, self.rows(), strict=True)
+        ]
+        return _wide(found)
+
+    def log_sum(
+        self, z: Array, *, memory_limit: int, progress: Callable[[int], Any] | None = None
+    ) -> Array:
+        """``logsumexp_j log q(z_i | x_j)`` over all n, (m,), of points (m, d).
+
+        In float64, unless it is being traced with JAX's x64 flag off.
+        """
+        found = []
+        kinds: dict[type[GaussianPairs], list[tuple[Array, ...]]] = {}
+        for part in self.parts:
+            gaussian = gaussian_params(part)
+            if gaussian is not None:
+                kinds.setdefault(gaussian[0], []).append(gaussian[1])
+            else:
+                found.append(_log_sum_of_any(part, z, memory_limit, progress))
+        for kind, params in kinds.items():
+            joined = tuple(jnp.concatenate(column) for column in zip(*params, strict=True))
+            found.append(_log_sum_of_gaussians(kind, joined, z, memory_limit, progress))
+        return found[0] if len(found) == 1 else _in_float64(_log_of_sum, *found)
+
+    def average(self, log_sum: Array) -> Array:
+        """A sum over all n as a mean."""
+        return _in_float64(lambda total: total - math.log(self.num_data), log_sum)
+
+
+def _log_of_sum(*parts: Array) -> Array:
+    return logsumexp(jnp.stack(parts), 0)
+
+
+def _wide(parts: list[Array]) -> Array:
+    return _in_float64(lambda *parts: jnp.concatenate(parts, -1), *parts)
+
+
+def _in_float64(function: Callable[..., Array], *arrays: Any) -> Array:
+    """``function(*arrays)`` in float64, unless in a trace, where the precision is the caller's."""
+    if is_traced(arrays):
+        wide = jax.dtypes.canonicalize_dtype(jnp.float64)
+        return function(*(jnp.asarray(a, wide) for a in arrays))
+    with float64():
+        return function(*(jnp.asarray(a, jnp.float64) for a in arrays))
+
+
+def _own_log_prob(part: dist.Distribution, z: Array) -> Array:
+    """In float64 where the density is known; the own draw's rounding would not average out."""
+    gaussian = gaussian_params(part)
+    if gaussian is None:
+        return part.log_prob(z)
+    return _in_float64(partial(_own_of_gaussians, gaussian[0]), z, *gaussian[1])
+
+
+@partial(jax.jit, static_argnums=0)
+def _own_of_gaussians(kind: type[GaussianPairs], z: Array, *params: Array) -> Array:
+    flat = z.reshape(-1, *z.shape[-2:])
+    return lax.map(kind(*params).own, flat).reshape(z.shape[:-1])
+
+
+_log_sum_compiled = jax.jit(log_sum_of_pairs, static_argnums=0)
+
+
+def _log_sum_of_gaussians(
+    kind: type[GaussianPairs],
+    params: tuple[Array, ...],
+    z: Array,
+    memory_limit: int,
+    progress: Callable[[int], Any] | None,
+) -> Array:
+    def of_points(plan: Plan, points: Array, *params: Array) -> Array:
+        return _log_sum_compiled(plan, points, params)
+
+    found = []
+    for rows in slices(len(z), _POINTS):
+        plan = plan_for(kind, params, rows.stop - rows.start, memory_limit)
+        found.append(_in_float64(partial(of_points, plan), z[rows], *params))
+        if progress is not None:
+            found[-1].block_until_ready()
+            progress((rows.stop - rows.start) * len(params[0]))
+    return _wide(found) if found else jnp.zeros(0)
+
+
+@partial(jax.jit, static_argnums=2)
+def _log_sum_by_rows(part: dist.Distribution, z: Array, size: int) -> Array:
+    def score(points: Array) -> Array:
+        return logsumexp(part.log_prob(points[:, None]), 1)
+
+    tiles = jnp.pad(z, ((0, -len(z) % size), (0, 0)), mode="edge").reshape(-1, size, z.shape[-1])
+    # A gradient computes the pairs anew rather than to hold them all.
+    return lax.map(jax.checkpoint(score), tiles).reshape(-1)[: len(z)]
+
+
+def _log_sum_of_any(
+    part: dist.Distribution,
+    z: Array,
+    memory_limit: int,
+    progress: Callable[[int], Any] | None,
+) -> Array:
+    """The same for any distribution: some points against all data points of a batch at once."""
+    count = part.batch_shape[0]
+    size = rows_per_tile(_COPIES * count * z.shape[-1] * z.dtype.itemsize, memory_limit)
+    found = []
+    for rows in slices(len(z), _POINTS):
+        found.append(_log_sum_by_rows(part, z[rows], min(size, rows.stop - rows.start)))
+        if progress is not None:
+            found[-1].block_until_ready()
+            progress((rows.stop - rows.start) * count)
+    return _wide(found) if found else jnp.zeros(0)

@@ -1,0 +1,58 @@
+"""The density of the aggregated posterior."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from flowkit_core import checks
+from flowkit_core.surgery import MEMORY_LIMIT, check_memory_limit, check_points
+from pyro_flowkit.surgery.draws import log_aggregate
+from pyro_flowkit.surgery.posterior import Posterior
+
+
+def aggregate_log_prob(
+    posterior: Distribution | Iterable[Distribution],
+    z: Tensor,
+    *,
+    memory_limit: int = MEMORY_LIMIT,
+    progress: bool = False,
+) -> Tensor:
+    """Log-density of the aggregated posterior, ``log (1/n) sum_i q(z | x_i)``, in nats.
+
+    Shapes: z (..., d) gives (...); in z's dtype, computed in float64.
+
+    Cost: n densities for each z; see `elbo_surgery`. The gradient, by z and by the parameters of
+    the posterior, computes them anew and holds none: some three times the cost of the value.
+
+    Args:
+        posterior: one distribution with a row for each data point, batch shape (n,) and event shape
+            (d,), or an iterable of such, which is read once.
+        z: points, finite.
+        memory_limit: bytes for a tile of pairs.
+        progress: show a progress bar of pairs.
+
+    Raises:
+        TypeError: for something that is no distribution, or points that are not floating.
+        ValueError: for shapes that do not fit, NaN or infinite points, or a limit too small for one
+            tile.
+
+    References:
+        Hoffman, Johnson, "ELBO surgery", 2016, section 1; Makhzani, Shlens, Jaitly, Goodfellow,
+        Frey, "Adversarial Autoencoders", 2016, equation 1.
+
+    Example:
+        >>> from pyro.distributions import Normal
+        >>> posterior = Normal(torch.tensor([[-1.0], [1.0]]), torch.ones(2, 1)).to_event(1)
+        >>> log_q = aggregate_log_prob(posterior, torch.zeros(1))
+        >>> torch.allclose(log_q, Normal(0.0, 1.0).log_prob(torch.tensor(1.0)))
+        True
+    """
+    rows = Posterior(posterior)
+    checks.boolean("progress", progress)
+    if not z.is_floating_point():
+        raise TypeError(f"z: expected floating numbers, got {z.dtype}")
+    check_points(z.shape, int((~torch.isfinite(z)).sum()), rows.dim)
+    found = log_aggregate(rows, z, check_memory_limit(memory_limit), progress)
+    return found.to(z.dtype)

@@ -1,0 +1,137 @@
+"""The posteriors of all data points: one distribution, or one for each batch of an encoder."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.utils.checkpoint import checkpoint
+
+from flowkit_core.surgery import check_posterior_shapes, rows_per_tile, slices
+from pyro_flowkit.surgery.gaussian_pairs import GaussianPairs, gaussian_params
+from pyro_flowkit.surgery.streamed import log_sum_of_pairs
+
+# Numbers that a flow's or another distribution's density holds for each latent of each pair: a
+# guess, for a conditional flow with hidden layers of some ten times d.
+_COPIES = 32
+
+
+class Posterior:
+    """``q(z | x_i)`` of n data points, in parts, and what surgery asks of them.
+
+    Args:
+        posterior: a distribution of batch shape (n,) and event shape (d,), or an iterable of such,
+            which is read once.
+
+    Raises:
+        TypeError: for something else.
+        ValueError: for other shapes, parts that do not fit together, or none.
+    """
+
+    def __init__(self, posterior: Distribution | Iterable[Distribution]) -> None:
+        single = isinstance(posterior, Distribution)
+        if isinstance(posterior, Distribution):
+            self.parts: list[Distribution] = [posterior]
+        elif isinstance(posterior, Iterable):
+            self.parts = list(posterior)
+        else:
+            raise TypeError(
+                "posterior: expected a distribution or an iterable of them, got "
+                f"{type(posterior).__name__}"
+            )
+        if not self.parts:
+            raise ValueError("posterior: expected at least one batch, got none")
+        for index, part in enumerate(self.parts):
+            where = "posterior" if single else f"posterior[{index}]"
+            if not isinstance(part, Distribution):
+                raise TypeError(f"{where}: expected a distribution, got {type(part).__name__}")
+            check_posterior_shapes(part.batch_shape, part.event_shape, where)
+            if part.event_shape != self.parts[0].event_shape:
+                raise ValueError(
+                    f"{where}: expected event shape {tuple(self.parts[0].event_shape)}, as the "
+                    f"batches before, got {tuple(part.event_shape)}"
+                )
+        self.sizes = [part.batch_shape[0] for part in self.parts]
+        self.num_data = sum(self.sizes)
+        self.dim: int = self.parts[0].event_shape[0]
+
+    def rows(self) -> list[slice]:
+        """Which data points each part has."""
+        starts = [sum(self.sizes[:i]) for i in range(len(self.sizes))]
+        return [slice(s, s + size) for s, size in zip(starts, self.sizes, strict=True)]
+
+    def sample(self, num_samples: int) -> Tensor:
+        """Draws (num_samples, n, d); differentiable where the distribution's are."""
+        shape = torch.Size((num_samples,))
+        draws = [p.rsample(shape) if p.has_rsample else p.sample(shape) for p in self.parts]
+        return torch.cat(draws, 1)
+
+    def means(self, z: Tensor) -> Tensor:
+        """The mean of each, (n, d): by draws z (num_samples, n, d) where it is not known."""
+        found = []
+        for part, rows in zip(self.parts, self.rows(), strict=True):
+            gaussian = gaussian_params(part)
+            found.append(z[:, rows].mean(0) if gaussian is None else gaussian[1][0])
+        return torch.cat(found)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """``log q(z_i | x_i)``, (..., n), of points (..., n, d), each under its own posterior."""
+        found = [
+            _own_log_prob(part, z[..., rows, :])
+            for part, rows in zip(self.parts, self.rows(), strict=True)
+        ]
+        return torch.cat(found, -1)
+
+    def log_sum(
+        self, z: Tensor, *, memory_limit: int, progress: Callable[[int], Any] | None = None
+    ) -> Tensor:
+        """``logsumexp_j log q(z_i | x_j)`` over all n, (m,), of points (m, d), in float64."""
+        total = z.new_full((len(z),), -math.inf, dtype=torch.float64)
+        kinds: dict[type[GaussianPairs], list[tuple[Tensor, ...]]] = {}
+        for part in self.parts:
+            gaussian = gaussian_params(part)
+            if gaussian is not None:
+                kinds.setdefault(gaussian[0], []).append(gaussian[1])
+                continue
+            found = _log_sum_of_any(part, z, memory_limit, progress)
+            total = torch.logaddexp(total, found)
+        for kind, params in kinds.items():
+            joined = tuple(torch.cat(column) for column in zip(*params, strict=True))
+            found = log_sum_of_pairs(z, kind, joined, memory_limit=memory_limit, progress=progress)
+            total = found if torch.isneginf(total).all() else torch.logaddexp(total, found)
+        return total
+
+
+def _own_log_prob(part: Distribution, z: Tensor) -> Tensor:
+    """In float64 where the density is known; the own draw's rounding would not average out."""
+    gaussian = gaussian_params(part)
+    if gaussian is None:
+        return part.log_prob(z).to(torch.float64)
+    params = (param.to(torch.float64) for param in gaussian[1])
+    wide = gaussian[0](*params)
+    flat = z.to(torch.float64).reshape(-1, *z.shape[-2:])
+    return torch.stack([wide.own(points) for points in flat]).reshape(z.shape[:-1])
+
+
+def _log_sum_of_any(
+    part: Distribution,
+    z: Tensor,
+    memory_limit: int,
+    progress: Callable[[int], Any] | None,
+) -> Tensor:
+    """The same for any distribution: some points against all data points of a batch at once."""
+    count = part.batch_shape[0]
+    size = _COPIES * count * z.shape[-1] * z.element_size()
+
+    def score(points: Tensor) -> Tensor:
+        return torch.logsumexp(part.log_prob(points[:, None]).to(torch.float64), 1)
+
+    found = []
+    for rows in slices(len(z), rows_per_tile(size, memory_limit)):
+        # A gradient computes the pairs anew rather than to hold them all.
+        found.append(checkpoint(score, z[rows], use_reentrant=False))
+        if progress is not None:
+            progress(count * len(found[-1]))
+    return torch.cat(found) if found else z.new_zeros(0, dtype=torch.float64)
