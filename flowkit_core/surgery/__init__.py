@@ -28,7 +28,9 @@ from flowkit_core.surgery.terms import (
     uniform_with_own,
 )
 from flowkit_core.surgery.tiles import (
+    LOWEST,
     MEMORY_LIMIT,
+    NEGLIGIBLE,
     check_memory_limit,
     rows_per_tile,
     slices,
@@ -36,7 +38,9 @@ from flowkit_core.surgery.tiles import (
 )
 
 __all__ = [
+    "LOWEST",
     "MEMORY_LIMIT",
+    "NEGLIGIBLE",
     "Bounds",
     "ElboSurgery",
     "Estimate",

@@ -13,6 +13,12 @@ TILE_ROWS, TILE_COLUMNS = 512, 1024
 # Each pair is held as a float64, its float32 copy, and the mask or product of a comparison.
 BYTES_PER_PAIR = 24
 
+# exp of much less than this is a hundred times slower (denormal numbers), and adds nothing.
+LOWEST = -80.0
+
+# Tiles whose every term is below e to this, relative to the sum, are passed over.
+NEGLIGIBLE = -50.0
+
 
 def slices(count: int, size: int) -> Iterator[slice]:
     """Runs of at most ``size`` out of ``count``.

@@ -7,11 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from flowkit_core.surgery import tile_shape
+from flowkit_core.surgery import LOWEST, tile_shape
 from numpyro_flowkit.surgery.gaussian_pairs import GaussianPairs
-
-# exp of much less than this adds nothing.
-_LOWEST = -80.0
 
 # Up to this rounding error, in nats, the matrix product will do.
 _TOLERANCE = 1e-6
@@ -125,7 +122,7 @@ def _forward(plan: Plan, z: Array, params: Params) -> Array:
             table = _table(plan, narrow, real, points, params)
             now = jnp.maximum(before, table.max(1))
             # Of terms relative to the largest one, float32 keeps all that counts.
-            terms = jnp.exp(jnp.maximum((table - now[:, None]).astype(jnp.float32), _LOWEST))
+            terms = jnp.exp(jnp.maximum((table - now[:, None]).astype(jnp.float32), LOWEST))
             return now, total * jnp.exp(before - now) + terms.sum(1)
 
         return lax.map(of_rows, (tiles.points, *carry)), None
@@ -150,7 +147,7 @@ def _backward(
         def of_rows(total: Params, row: Any) -> tuple[Params, Array]:
             points, out, gradient = row
             table, pull = jax.vjp(partial(_table, plan, narrow, real), points, params)
-            weights = gradient[:, None] * jnp.exp(jnp.maximum(table - out[:, None], _LOWEST))
+            weights = gradient[:, None] * jnp.exp(jnp.maximum(table - out[:, None], LOWEST))
             of_points, of_params = pull(jnp.where(real, weights, 0))
             return jax.tree.map(jnp.add, total, of_params), of_points
 

@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit_core.surgery import slices, tile_shape
+from flowkit_core.surgery import LOWEST, NEGLIGIBLE, slices, tile_shape
 from pyro_flowkit.surgery.gaussian_pairs import GaussianPairs
-
-# exp of much less than this is a hundred times slower (denormal numbers), and adds nothing.
-_LOWEST = -80.0
+from pyro_flowkit.surgery.pullback import pulled_back
 
 # Up to this rounding error, in nats, the matrix product will do.
 _TOLERANCE = 1e-6
@@ -69,7 +67,18 @@ class _LogSumOfPairs(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         z, order, out, *params = ctx.saved_tensors
         kind, num_good, shape, memory_limit = ctx.how
-        return _backward(z, kind(*params), order, num_good, out, gradients[0], shape, memory_limit)
+        wanted = ctx.needs_input_grad
+        pairs = kind(*params)
+        tiles = _tiles(len(z), pairs, num_good, shape, memory_limit)
+        if num_good < pairs.num:
+            pairs = pairs.take(order)
+        of_points, of_params = pulled_back(
+            z, pairs, tiles, out, gradients[0], of_points=wanted[0], of_params=any(wanted[4:])
+        )
+        # Back to the order in which they came.
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order), device=order.device)
+        return of_points, None, None, None, *(None if p is None else p[back] for p in of_params)
 
 
 def _narrow_last(z: Tensor, pairs: GaussianPairs, columns: int) -> tuple[Tensor, int]:
@@ -116,7 +125,9 @@ def _forward(
 ) -> Tensor:
     largest = z.new_full((len(z),), -math.inf)
     total = z.new_zeros(len(z))
-    done, here, eta, constant = None, pairs, z, z
+    done, here = None, pairs
+    eta = constant = z
+    table = z.new_empty(shape[0] * shape[1])
     for part, rows, fast in _tiles(len(z), pairs, num_good, shape, memory_limit):
         if part != done:
             here, done = pairs.take(part), part
@@ -124,46 +135,18 @@ def _forward(
                 eta, constant = here.naturals()
         points = z[rows]
         if fast:
-            tile = torch.addmm(constant, here.statistics(points), eta.T)
+            # New memory for every tile would be paged in every time.
+            tile = table[: len(points) * here.num].view(len(points), here.num)
+            torch.addmm(constant, here.statistics(points), eta.T, out=tile)
         else:
             tile = here.by_differences(points)
-        before = largest[rows]
-        now = torch.maximum(before, tile.amax(1))
-        # Of terms relative to the largest one, float32 keeps all that counts.
-        terms = tile.sub_(now[:, None]).to(torch.float32).clamp_(min=_LOWEST).exp_()
-        total[rows] = total[rows] * torch.exp(before - now) + terms.sum(1)
-        largest[rows] = now
+        before, highest = largest[rows], tile.amax(1)
+        if not bool((highest - before < NEGLIGIBLE).all()):
+            now = torch.maximum(before, highest)
+            # Of terms relative to the largest one, float32 keeps all that counts.
+            terms = tile.sub_(now[:, None]).to(torch.float32).clamp_(min=LOWEST).exp_()
+            total[rows] = total[rows] * torch.exp(before - now) + terms.sum(1)
+            largest[rows] = now
         if progress is not None:
             progress(len(points) * here.num)
     return largest + total.log()
-
-
-def _backward(
-    z: Tensor,
-    pairs: GaussianPairs,
-    order: Tensor,
-    num_good: int,
-    out: Tensor,
-    gradient: Tensor,
-    shape: tuple[int, int],
-    memory_limit: int,
-) -> tuple[Tensor | None, ...]:
-    """``sum_i g_i w_ij d log q(z_i | x_j)`` with ``w_ij = exp(log q(z_i | x_j) - out_i)``."""
-    of_points = torch.zeros_like(z)
-    of_params = [torch.zeros_like(param) for param in pairs.params]
-    if num_good < pairs.num:
-        pairs = pairs.take(order)
-    for part, rows, fast in _tiles(len(z), pairs, num_good, shape, memory_limit):
-        with torch.enable_grad():
-            points = z[rows].detach().requires_grad_()
-            params = [param[part].detach().requires_grad_() for param in pairs.params]
-            here = type(pairs)(*params)
-            tile = here.by_products(points) if fast else here.by_differences(points)
-            with torch.no_grad():
-                weights = (tile - out[rows, None]).clamp_(min=_LOWEST).exp_()
-                weights.mul_(gradient[rows, None])
-            found = torch.autograd.grad(tile, [points, *params], weights)
-        of_points[rows] += found[0]
-        for total, one in zip(of_params, found[1:], strict=True):
-            total[order[part]] += one
-    return of_points, None, None, None, *of_params
