@@ -90,7 +90,7 @@ def fit_density(
     settings = FitSettings(
         validation, batch_size, num_epochs, learning_rate, schedule, max_grad_norm, patience, seed
     )
-    flow = _start(flow, settings.seed)
+    flow = start_of(flow, settings.seed)
     rows = _rows("data", data, flow, flow.input_dim)
     check_context_given(context is not None, flow.context_dim)
     contexts = None if context is None else _rows("context", context, flow, flow.context_dim)
@@ -117,7 +117,7 @@ def fit_density(
     )
 
 
-def _start(flow: Flow | FlowInit, seed: int) -> Flow:
+def start_of(flow: Flow | FlowInit, seed: int) -> Flow:
     """The single flow that a fit starts from."""
     if not isinstance(flow, Flow | FlowInit):
         raise TypeError(f"flow: expected a Flow or FlowInit, got {type(flow).__name__}")

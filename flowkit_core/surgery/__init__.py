@@ -19,6 +19,7 @@ from flowkit_core.surgery.estimate import (
     mean_over_neighbours,
     mean_over_rows,
 )
+from flowkit_core.surgery.prior_fit import PriorFitResult, prior_fit_of
 from flowkit_core.surgery.result import ElboSurgery, compare
 from flowkit_core.surgery.settings import SurgerySettings
 from flowkit_core.surgery.terms import (
@@ -44,6 +45,7 @@ __all__ = [
     "Bounds",
     "ElboSurgery",
     "Estimate",
+    "PriorFitResult",
     "SurgerySettings",
     "batches_of",
     "bounds_of_terms",
@@ -59,6 +61,7 @@ __all__ = [
     "data_axis",
     "mean_over_neighbours",
     "mean_over_rows",
+    "prior_fit_of",
     "rows_per_tile",
     "slices",
     "stratified",

@@ -70,17 +70,19 @@ of a vector for each data point; got batch shape (100, 8) and event shape (); ca
     )
 
 
-def check_prior_shapes(batch_shape: Sequence[int], event_shape: Sequence[int], dim: int) -> None:
+def check_prior_shapes(
+    batch_shape: Sequence[int], event_shape: Sequence[int], dim: int, where: str = "prior"
+) -> None:
     """Raise unless the prior is a single distribution of the posterior's vectors."""
     batch, event = tuple(batch_shape), tuple(event_shape)
     if batch == (dim,) and not event:
         raise ValueError(
-            f"prior: expected event shape ({dim},), as the posterior has, got batch shape {batch} "
-            "and event shape (); call .to_event(1)"
+            f"{where}: expected event shape ({dim},), as the posterior has, got batch shape "
+            f"{batch} and event shape (); call .to_event(1)"
         )
     if event != (dim,) or any(size != 1 for size in batch):
         raise ValueError(
-            f"prior: expected event shape ({dim},), as the posterior has, and a single "
+            f"{where}: expected event shape ({dim},), as the posterior has, and a single "
             f"distribution, got batch shape {batch} and event shape {event}"
         )
 

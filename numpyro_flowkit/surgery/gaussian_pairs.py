@@ -61,6 +61,10 @@ class GaussianPairs(ABC):
     def own(self, z: Array) -> Array:
         """``log q(z_j | x_j)``, (n,), of points (n, d), one for each; by differences."""
 
+    @abstractmethod
+    def draw(self, key: Array) -> Array:
+        """A draw (n, d), one of each."""
+
     def by_products(self, z: Array) -> Array:
         """The table (m, n) by a matrix product; m n numbers are held at once."""
         eta, constant = self.naturals()
@@ -97,6 +101,11 @@ class DiagonalPairs(GaussianPairs):
         loc, scale = self.params
         squares = (((z - loc) / scale) ** 2).sum(-1)
         return -0.5 * squares - jnp.log(scale).sum(-1) - 0.5 * self.dim * _LOG_2PI
+
+    def draw(self, key: Array) -> Array:
+        """A draw of each."""
+        loc, scale = self.params
+        return loc + scale * jax.random.normal(key, loc.shape, loc.dtype)
 
 
 class FullPairs(GaussianPairs):
@@ -137,6 +146,11 @@ class FullPairs(GaussianPairs):
         loc, factor = self.params
         white = solve_triangular(factor, (z - loc)[..., None], lower=True)
         return -0.5 * (white**2).sum((-2, -1)) - self._constant()
+
+    def draw(self, key: Array) -> Array:
+        """A draw of each."""
+        loc, factor = self.params
+        return loc + (factor @ jax.random.normal(key, (*loc.shape, 1), loc.dtype))[..., 0]
 
     def _constant(self) -> Array:
         log_scale = jnp.log(jnp.diagonal(self.params[1], axis1=-2, axis2=-1)).sum(-1)

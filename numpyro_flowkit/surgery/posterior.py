@@ -74,6 +74,20 @@ class Posterior:
         draws = [p.sample(k, (num_samples,)) for p, k in zip(self.parts, keys, strict=True)]
         return jnp.concatenate(draws, 1)
 
+    def sample_at_random(self, key: Array, count: int) -> Array:
+        """Draws (count, d) of posteriors that are themselves drawn, with replacement."""
+        of_rows, of_draws = jax.random.split(key)
+        chosen = jax.random.randint(of_rows, (count,), 0, self.num_data)
+        gaussian = [gaussian_params(part) for part in self.parts]
+        kinds = {None if one is None else one[0] for one in gaussian}
+        if len(kinds) == 1 and None not in kinds:
+            columns = zip(*(one[1] for one in gaussian if one is not None), strict=True)
+            params = (jnp.concatenate(column)[chosen] for column in columns)
+            return next(kind for kind in kinds if kind is not None)(*params).draw(of_draws)
+        # Any distribution can draw all of its rows.
+        keys = jax.random.split(of_draws, count)
+        return lax.map(lambda at: self.sample(at[0], 1)[0, at[1]], (keys, chosen))
+
     def means(self, z: Array) -> Array:
         """The mean of each, (n, d): by draws z (num_samples, n, d) where it is not known."""
         found = []

@@ -61,6 +61,10 @@ class GaussianPairs(ABC):
     def own(self, z: Tensor) -> Tensor:
         """``log q(z_j | x_j)``, (n,), of points (n, d), one for each; by differences."""
 
+    @abstractmethod
+    def draw(self) -> Tensor:
+        """A draw (n, d), one of each."""
+
     def by_products(self, z: Tensor) -> Tensor:
         """The same by a matrix product; m n numbers are held at once."""
         eta, constant = self.naturals()
@@ -96,6 +100,11 @@ class DiagonalPairs(GaussianPairs):
         loc, scale = self.params
         squares = ((z - loc) / scale).square().sum(-1)
         return -0.5 * squares - scale.log().sum(-1) - 0.5 * self.dim * _LOG_2PI
+
+    def draw(self) -> Tensor:
+        """A draw of each."""
+        loc, scale = self.params
+        return loc + scale * torch.randn_like(loc)
 
 
 class FullPairs(GaussianPairs):
@@ -141,6 +150,11 @@ class FullPairs(GaussianPairs):
         loc, factor = self.params
         white = torch.linalg.solve_triangular(factor, (z - loc)[..., None], upper=False)
         return -0.5 * white.square().sum((-2, -1)) - self._constant()
+
+    def draw(self) -> Tensor:
+        """A draw of each."""
+        loc, factor = self.params
+        return loc + (factor @ torch.randn_like(loc)[..., None])[..., 0]
 
     def _constant(self) -> Tensor:
         log_scale = self.params[1].diagonal(dim1=-2, dim2=-1).log().sum(-1)

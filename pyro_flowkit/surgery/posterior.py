@@ -68,6 +68,21 @@ class Posterior:
         draws = [p.rsample(shape) if p.has_rsample else p.sample(shape) for p in self.parts]
         return torch.cat(draws, 1)
 
+    def sample_at_random(self, count: int) -> Tensor:
+        """Draws (count, d) of posteriors that are themselves drawn, with replacement."""
+        chosen = torch.randint(self.num_data, (count,))
+        found: list[tuple[Tensor, Tensor]] = []
+        for part, rows in zip(self.parts, self.rows(), strict=True):
+            (here,) = ((chosen >= rows.start) & (chosen < rows.stop)).nonzero(as_tuple=True)
+            if len(here):
+                found.append((here, _draws_at(part, chosen[here] - rows.start)))
+        if not found:
+            return self.sample(1)[0, :0]
+        draws = torch.cat([values for _, values in found])
+        # Back to the order in which they were chosen.
+        order = torch.cat([where for where, _ in found]).argsort()
+        return draws[order.to(draws.device)]
+
     def means(self, z: Tensor) -> Tensor:
         """The mean of each, (n, d): by draws z (num_samples, n, d) where it is not known."""
         found = []
@@ -102,6 +117,22 @@ class Posterior:
             found = log_sum_of_pairs(z, kind, joined, memory_limit=memory_limit, progress=progress)
             total = found if torch.isneginf(total).all() else torch.logaddexp(total, found)
         return total
+
+
+def _draws_at(part: Distribution, rows: Tensor) -> Tensor:
+    """A draw of each of these rows; those that stand there several times differ."""
+    gaussian = gaussian_params(part)
+    if gaussian is not None:
+        kind, params = gaussian
+        return kind(*(param[rows.to(param.device)] for param in params)).draw()
+    order = rows.argsort(stable=True)
+    _, counts = rows.unique(return_counts=True)
+    # How many times a row stood there before.
+    before = torch.cat([torch.arange(int(count)) for count in counts])
+    repeats = torch.empty_like(rows)
+    repeats[order] = before
+    draws = part.sample(torch.Size((int(counts.max()),)))
+    return draws[repeats.to(draws.device), rows.to(draws.device)]
 
 
 def _own_log_prob(part: Distribution, z: Tensor) -> Tensor:
