@@ -140,7 +140,8 @@ static void product(int64_t count, const REAL *const *rows, int64_t stride, int6
 enum { CHUNK = 64 };
 
 static void rows_in(vec *tile, const REAL *values, int64_t rows, int64_t points, int64_t stride) {
-    memset(tile, 0, (size_t)(rows * TILE_BYTES)); /* columns beyond the points: any finite number */
+    if (points < TILE) /* columns beyond the points: any finite number */
+        memset(tile, 0, (size_t)(rows * TILE_BYTES));
     for (int64_t r = 0; r < rows; r++)
         memcpy(tile + r * VECTORS, values + r * stride, (size_t)points * sizeof(REAL));
 }

@@ -6,7 +6,8 @@
    feature.
 
    flowkit_xla_sweep: v -> u, log_det, raw, pres.
-   flowkit_xla_pullback: u, raw, pres, g_u, g_l, g_raw, g_pres -> a, c_raw, c_pres. */
+   flowkit_xla_pullback: u, raw, pres, g_u, g_l, g_raw, g_pres -> a, c_raw, c_pres; or, where only a
+   is wanted: u, raw, pres, g_u, g_l -> a. */
 
 #include "layer.h"
 
@@ -77,7 +78,8 @@ static XLA_FFI_Error *run(XLA_FFI_CallFrame *call, int back) {
     if (!attr || !attribute(call, "bound"))
         return failure(call, "flowkit: no plan", XLA_FFI_Error_Code_INVALID_ARGUMENT);
     const int64_t *plan = attr->data;
-    int64_t K = plan[2], values = back ? 5 + 2 * K : 1;
+    int whole = call->rets.size > 1;
+    int64_t K = plan[2], values = back ? 4 + K + (whole ? 1 + K : 0) : 1;
     const XLA_FFI_Buffer *u = call->args.args[0];
     int64_t points = u->dims[1];
     const REAL **tables = malloc((size_t)(2 * (K + 1) + 3 * K + 1) * sizeof(REAL *));
@@ -86,15 +88,17 @@ static XLA_FFI_Error *run(XLA_FFI_CallFrame *call, int back) {
     const REAL **pres = tables + 2 * (K + 1), **g_pres = pres + K;
     REAL **found = (REAL **)(g_pres + K);
     int failed;
-    for (int64_t k = 0; k < K; k++) found[k] = result(call, (back ? 2 : 3) + k);
+    for (int64_t k = 0; whole && k < K; k++) {
+        found[k] = result(call, (back ? 2 : 3) + k);
+        if (back) g_pres[k] = operand(call, 5 + K + k);
+    }
     if (back) {
-        for (int64_t k = 0; k < K; k++) {
-            pres[k] = operand(call, 2 + k);
-            g_pres[k] = operand(call, 5 + K + k);
-        }
+        for (int64_t k = 0; k < K; k++) pres[k] = operand(call, 2 + k);
         failed = flowkit_pullback(&layer, points, 0, points, u->data, operand(call, 1), pres,
-                                  operand(call, 2 + K), operand(call, 3 + K), operand(call, 4 + K),
-                                  g_pres, result(call, 0), result(call, 1), 0, found);
+                                  operand(call, 2 + K), operand(call, 3 + K),
+                                  whole ? operand(call, 4 + K) : 0, whole ? g_pres : 0,
+                                  result(call, 0), whole ? result(call, 1) : 0, 0,
+                                  whole ? found : 0);
     } else {
         failed = flowkit_sweep(&layer, points, 0, points, u->data, result(call, 0),
                                result(call, 1), result(call, 2), found);

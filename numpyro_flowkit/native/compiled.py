@@ -80,8 +80,24 @@ class CompiledSweep:
             the multipliers of the equations of v, of the log-determinant, and of the rows.
         """
         points = (at.u, at.raw, *at.pres, given.u, given.log_det, given.raw, *given.pres)
-        v, raw, *pres = _pull(self)(points, _shared(net, free))
+        v, raw, *pres = _pull(self, whole=True)(points, _shared(net, free))
         return Swept(v, given.log_det, raw, tuple(pres))
+
+    def pull_u(
+        self, net: MADE, free: Array | None, at: Swept, given_u: Array, given_log_det: Array
+    ) -> Array:
+        """The multiplier of the equation of v alone, where rows have no cotangents.
+
+        Args:
+            net: the network.
+            free: the law's free parameters (num_free, D), or None.
+            at: what was found; its log-determinant is not used.
+            given_u: cotangent of u, (D, B).
+            given_log_det: of the sequential map's log-determinant, (B,).
+        """
+        points = (at.u, at.raw, *at.pres, given_u, given_log_det)
+        (v,) = _pull(self, whole=False)(points, _shared(net, free))
+        return v
 
 
 def compiled_sweep(
@@ -133,15 +149,14 @@ def _solve(layer: CompiledSweep, with_context: bool) -> PointwiseCall:
 
 
 @lru_cache(maxsize=256)
-def _pull(layer: CompiledSweep) -> PointwiseCall:
+def _pull(layer: CompiledSweep, *, whole: bool) -> PointwiseCall:
     attributes = _attributes(layer, False)  # the context is in the pre-activations
 
     def call(points: Arrays, shared: Arrays) -> Arrays:
         spec = layer.spec
         rows = (spec.input_dim, spec.input_dim * spec.num_params, *spec.hidden_dims)
-        found = jax.ffi.ffi_call(layer.targets.pullback, [_like(points[0], row) for row in rows])(
-            *points, *shared, **attributes
-        )
+        wanted = [_like(points[0], row) for row in (rows if whole else rows[:1])]
+        found = jax.ffi.ffi_call(layer.targets.pullback, wanted)(*points, *shared, **attributes)
         return tuple(found)
 
     return mapped_over_points(call)

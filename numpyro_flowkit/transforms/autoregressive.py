@@ -14,7 +14,7 @@ from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.conditioners.foreign import as_conditioner
 from numpyro_flowkit.laws import Inverted, Law
 from numpyro_flowkit.transforms.base import Flow
-from numpyro_flowkit.transforms.implicit import pull_sequential, sequential_map
+from numpyro_flowkit.transforms.implicit import map_and_pull, pull_sequential, sequential_map
 from numpyro_flowkit.transforms.indexing import take
 from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters
 from numpyro_flowkit.transforms.network_solver import parallel_map
@@ -243,6 +243,17 @@ class InverseAutoregressive(Autoregressive):
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         return self._sequential(x, context)
+
+    def _forward_and_score(
+        self, z: Array, score: Array, context: Array | None
+    ) -> tuple[Array, Array, Array]:
+        net, law, free = self.conditioner, self._parallel_law, self.free
+        if not isinstance(net, MADE):
+            return super()._forward_and_score(z, score, context)
+        # One pass of the network is enough for the point and for its score.
+        u, score = self._ordered(z), self._ordered(score)
+        v, log_det, score_x = map_and_pull(net, law, free, u, context, score)
+        return self._restored(v), log_det, self._restored(score_x)
 
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
         # J^T a = score - grad L, by the sweep backwards.

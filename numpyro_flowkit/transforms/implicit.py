@@ -4,11 +4,12 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from numpyro_flowkit.conditioners import MADE
 from numpyro_flowkit.laws import Law
 from numpyro_flowkit.transforms.law_params import ConditionerLike
+from numpyro_flowkit.transforms.made_equations import apply_law, states_at
 from numpyro_flowkit.transforms.made_solver import pull_made, solve_made
 from numpyro_flowkit.transforms.network_solver import parallel_map, solve_network
 from numpyro_flowkit.transforms.triangular_solve import solve_triangular_system
@@ -67,13 +68,7 @@ def pull_sequential(
     transposed Jacobian.
     """
     if isinstance(conditioner, MADE):
-        wide = [values.shape[:-1] for values in (u, cotangent, context) if values is not None]
-        batch = jnp.broadcast_shapes(*wide)
-        given = None if context is None else to_columns(context, batch)
-        # `to_columns` leaves one column where all points have the same values.
-        columns = (to_columns(values, batch) for values in (u, cotangent))
-        at, cotangents = (jnp.broadcast_to(c, (len(c), math.prod(batch))) for c in columns)
-        return from_columns(pull_made(law, conditioner, free, at, given, cotangents), batch)
+        return map_and_pull(conditioner, law, free, u, context, cotangent)[2]
 
     def parallel(u: Array) -> tuple[tuple[Array, Array], Array]:
         v, log_slope = parallel_map(conditioner, law, free, u, context)
@@ -86,6 +81,30 @@ def pull_sequential(
         jnp.exp(log_slope),
         cotangent - log_det_gradient,
     )
+
+
+def map_and_pull(
+    net: MADE, law: Law, free: Array | None, u: Array, context: Array | None, cotangent: Array
+) -> tuple[Array, Array, Array]:
+    """The parallel map, and what `pull_sequential` yields, by one pass of the network.
+
+    Shapes: u and cotangent (..., D), context (..., context_dim), its batch dimensions broadcast
+    against theirs.
+
+    Returns:
+        the image (..., D), the log-determinant (...), and ``J^-T (cotangent - grad L)``, (..., D),
+        which has no derivative.
+    """
+    batch = u.shape[:-1]
+    given = None if context is None else to_columns(context, batch)
+    # By feature from the start, as the way back wants it: to transpose what a pass by points has
+    # found takes longer than its masked products save.
+    state = states_at(net, given, to_columns(u, batch))
+    v, log_slope = apply_law(law, free, state)
+    net, free, state, cotangent = lax.stop_gradient((net, free, state, cotangent))
+    pulled = pull_made(law, net, free, state, to_columns(cotangent, batch))
+    log_det = log_slope.sum(0).reshape(batch)
+    return from_columns(v, batch), log_det, from_columns(pulled, batch)
 
 
 def to_columns(values: Array, batch: tuple[int, ...]) -> Array:

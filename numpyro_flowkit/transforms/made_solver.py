@@ -35,7 +35,6 @@ from numpyro_flowkit.transforms.made_equations import (
     solve_linearized,
     solve_transposed,
     split_params,
-    states_at,
 )
 from numpyro_flowkit.transforms.sweep import Rules, States, forward_sweep
 from numpyro_flowkit.transforms.windows import Window
@@ -112,24 +111,22 @@ def _shapes(static: _Static, *arrays: jax.ShapeDtypeStruct) -> list[jax.ShapeDty
     ]
 
 
-def pull_made(
-    law: Law, net: MADE, free: Array | None, u: Array, context: Array | None, cotangent: Array
-) -> Array:
+def pull_made(law: Law, net: MADE, free: Array | None, state: States, cotangent: Array) -> Array:
     """``J^-T (cotangent - grad L)`` for the Jacobian J and log-determinant L of the parallel map.
 
     Args:
         law: the law that the parallel map applies.
         net: the network.
         free: the law's free parameters (num_free, D), or None.
-        u: where, (D, B), in autoregressive order.
-        context: (context_dim, B or 1), or None.
+        state: where, as `states_at` finds it.
         cotangent: (D, B).
     """
-    state = states_at(net, context, u)
-    zeros = jax.tree.map(jnp.zeros_like, state)
-    right = _Solution(zeros._replace(positions=cotangent), jnp.ones_like(u[0]))
-    compiled = compiled_sweep(law, net, free, u, context)
-    return _transposed(law, compiled, net, free, state, right).state.positions
+    ones = jnp.ones_like(cotangent[0])
+    if (compiled := compiled_sweep(law, net, free, state.params, None)) is not None:
+        at = Swept(state.positions, ones, state.params, state.hidden)
+        return compiled.pull_u(net, free, at, cotangent, ones)
+    right = _Solution(jax.tree.map(jnp.zeros_like, state)._replace(positions=cotangent), ones)
+    return _transposed(law, None, net, free, state, right).state.positions
 
 
 def _log_det(law: Law, free: Array | None, state: States) -> Array:

@@ -11,7 +11,7 @@ from flowkit_core.native import library
 from flowkit_core.specs import ACTIVATIONS
 from numpyro_flowkit.native import kernel_status
 from numpyro_flowkit.native.compiled import compiled_sweep
-from tests.numpyro.helpers import assert_close, large, points
+from tests.numpyro.helpers import assert_close, large, multiplications, points
 
 needs_compiler = pytest.mark.skipif(
     library.kernel("float64", jax.ffi.include_dir()) is None, reason=f"sweeps are {kernel_status()}"
@@ -102,6 +102,29 @@ def test_any_number_of_points_fills_the_tiles(count, monkeypatch):
     flow = large(fk.maf(5, num_layers=1, hidden_dims=(11,)))
     run = functools.partial(results, flow, points(count, 5))
     assert_same(run(), by_xla(run, monkeypatch), 1e-11)
+
+
+@needs_compiler
+@both
+def test_more_steps_than_are_taken_back_together(recipe, monkeypatch):
+    flow = large(recipe(21, num_layers=1, hidden_dims=(30, 17)))
+    run = functools.partial(results, flow, points(9, 21))
+    assert_same(run(), by_xla(run, monkeypatch), 1e-11)
+
+
+@needs_compiler
+@pytest.mark.parametrize("hidden_dims", [(), (30, 17)])
+def test_scores_are_those_of_xla(hidden_dims, monkeypatch):
+    flow, z = large(fk.iaf(21, num_layers=2, hidden_dims=hidden_dims)), points(33, 21)
+    run = functools.partial(flow.forward_and_score, z, -z)
+    assert_same(run(), by_xla(run, monkeypatch), 1e-11)
+
+
+@needs_compiler
+def test_a_score_takes_the_pass_that_gives_the_point():
+    flow, z = large(fk.iaf(6, num_layers=2, hidden_dims=(13, 9))), points(5, 6)
+    one_pass = multiplications(flow.forward_and_log_det, z)
+    assert multiplications(lambda z: flow.forward_and_score(z, -z), z) == one_pass > 0
 
 
 def calls(function, *args):
