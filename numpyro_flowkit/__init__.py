@@ -24,6 +24,7 @@ from numpyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
+from numpyro_flowkit.priors import flow_prior, mixture_prior, vamp_prior
 from numpyro_flowkit.recipes import (
     compose,
     iaf,
@@ -56,12 +57,14 @@ __all__ = [
     "diagnose",
     "fit_density",
     "fit_guide",
+    "flow_prior",
     "iaf",
     "importance_resample",
     "load_flow",
     "lu_linear",
     "maf",
     "mixture_base",
+    "mixture_prior",
     "nice",
     "permute",
     "qr_linear",
@@ -70,5 +73,6 @@ __all__ = [
     "save_flow",
     "student_t_base",
     "to_arviz",
+    "vamp_prior",
     "warm_start",
 ]

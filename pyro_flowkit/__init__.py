@@ -24,6 +24,7 @@ from pyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
+from pyro_flowkit.priors import flow_prior, mixture_prior, vamp_prior
 from pyro_flowkit.recipes import (
     compose,
     iaf,
@@ -55,12 +56,14 @@ __all__ = [
     "diagnose",
     "fit_density",
     "fit_guide",
+    "flow_prior",
     "iaf",
     "importance_resample",
     "load_flow",
     "lu_linear",
     "maf",
     "mixture_base",
+    "mixture_prior",
     "nice",
     "permute",
     "qr_linear",
@@ -69,5 +72,6 @@ __all__ = [
     "save_flow",
     "student_t_base",
     "to_arviz",
+    "vamp_prior",
     "warm_start",
 ]

@@ -1,0 +1,7 @@
+"""Priors that are learnt, called inside a model; they register their parameters with NumPyro."""
+
+from numpyro_flowkit.priors.flow import flow_prior
+from numpyro_flowkit.priors.mixture import mixture_prior
+from numpyro_flowkit.priors.vamp import vamp_prior
+
+__all__ = ["flow_prior", "mixture_prior", "vamp_prior"]
