@@ -63,7 +63,8 @@ def render(results):
             lines += [f"## {title}", "", *_about(family), *_table(chosen, family), ""]
     if peers:
         lines += _peers(peers, ours)
-    lines += _missed([row for row in ours if row["guide"] == OURS]) + _failed(failed) + _runs(results["runs"], rows)
+    lines += _missed([row for row in ours if row["guide"] == OURS])
+    lines += _failed(failed) + _runs(results["runs"], rows)
     if any(row.get("family") == POSTERIORDB for row in rows):
         lines += ["## Credit", "", *CREDIT.splitlines()]
     return lines

@@ -204,8 +204,8 @@ class Flow(NativeTransform, TransformModule):
         self, name: str, value: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """The arguments, expanded to one batch shape, or an error that says what is wrong."""
-        if tracing():
-            return value, context
+        if tracing():  # checks would be recorded as constants, with warnings
+            return broadcast_batch(name, value, context)
         floating(name, value, *self._kind())
         last_dim(name, value.shape, self.input_dim)
         self.check_context(context)

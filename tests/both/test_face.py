@@ -51,6 +51,11 @@ OWN_ARGUMENTS = {
     "diagnose": ({"generator"}, {"params", "rng_key"}),
     "importance_resample": ({"generator"}, {"params", "rng_key"}),
     "warm_start": ({"seed"}, {"params", "rng_key"}),
+    "elbo_surgery": ({"generator"}, {"rng_key"}),
+    "elbo_surgery_of": ({"generator"}, {"params", "rng_key"}),
+    "marginal_kl": ({"generator"}, {"rng_key"}),
+    "mutual_information": ({"generator"}, {"rng_key"}),
+    "AggregatedPosterior.sample": (set(), {"key"}),  # NumPyro's distributions draw from keys
 }
 # Arguments with a default in one wing alone.
 OPTIONAL_IN_PYRO = {("build", "arrays")}  # drawn from the seed where none are given
@@ -73,6 +78,10 @@ OWN_METHODS = {
         {"expand", "rsample"},
         {"flow", "pytree_aux_fields", "sample_with_intermediates"},
     ),
+    "AggregatedPosterior": (
+        {"arg_constraints", "expand", "has_rsample"},
+        {"posterior", "pytree_aux_fields", "pytree_data_fields"},
+    ),
     "AutoAmortisedFlow": ({"forward"}, set()),  # NumPyro's is __call__
     # NumPyro's AutoContinuous has them already.
     # Upstream's `model` of a Pyro guide sets the starting values, too.
@@ -85,6 +94,7 @@ OWN_METHODS = {
 OWN_FILES = {
     "pyro": {
         "transforms/cache.py",  # what torch's transforms remember between a draw and its score
+        "surgery/pullback.py",  # JAX differentiates a tile; by hand only what is wanted is computed
         "guides/param_store.py",  # NumPyro's parameters are handed in
         "guides/devices.py",  # JAX draws from keys, not from generators of devices
         "guides/process_group.py",  # what processes exchange; one program of JAX has many devices
@@ -101,6 +111,7 @@ OWN_FILES = {
         "transforms/vmap_loop.py",
     },
     "numpyro": {
+        "surgery/precision.py",  # JAX has float64 only under a flag
         "guides/start.py",  # a Pyro guide holds its parameters
         # Arrays on several devices, as JAX has them.
         "guides/sharding.py",
