@@ -8,6 +8,7 @@ from flowkit_core.surgery.batches import (
 )
 from flowkit_core.surgery.checks import (
     check_draws,
+    check_factorises,
     check_log_likelihood,
     check_points,
     check_posterior_shapes,
@@ -18,6 +19,11 @@ from flowkit_core.surgery.estimate import (
     Estimate,
     mean_over_neighbours,
     mean_over_rows,
+)
+from flowkit_core.surgery.latents import (
+    LatentSurgery,
+    importance_bound,
+    latent_surgery_of_terms,
 )
 from flowkit_core.surgery.prior_fit import PriorFitResult, prior_fit_of
 from flowkit_core.surgery.result import ElboSurgery, compare
@@ -45,11 +51,13 @@ __all__ = [
     "Bounds",
     "ElboSurgery",
     "Estimate",
+    "LatentSurgery",
     "PriorFitResult",
     "SurgerySettings",
     "batches_of",
     "bounds_of_terms",
     "check_draws",
+    "check_factorises",
     "check_latents",
     "check_log_likelihood",
     "check_memory_limit",
@@ -59,6 +67,8 @@ __all__ = [
     "check_prior_shapes",
     "compare",
     "data_axis",
+    "importance_bound",
+    "latent_surgery_of_terms",
     "mean_over_neighbours",
     "mean_over_rows",
     "prior_fit_of",

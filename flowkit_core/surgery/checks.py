@@ -113,3 +113,13 @@ def check_log_likelihood(shape: Sequence[int], expected: Sequence[int]) -> None:
             f"log_likelihood: expected one number for each draw, shape {tuple(expected)}, got "
             f"{tuple(shape)}; sum over what belongs to one data point"
         )
+
+
+def check_factorises(where: str, got: str, factorises: bool) -> None:
+    """Raise unless latents can be told apart."""
+    if not factorises:
+        wanted = {
+            "posterior": "Gaussian posteriors, whose latents have densities of their own",
+            "prior": "a prior of independent latents, such as Normal(loc, scale).to_event(1)",
+        }[where]
+        raise TypeError(f"{where}: expected {wanted}, got {got}")

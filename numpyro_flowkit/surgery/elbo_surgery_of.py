@@ -96,7 +96,7 @@ def elbo_surgery_of(
 
     @jax.jit
     def read(params: dict[str, Any], batch: tuple[Any, ...], key: Array) -> _Read:
-        return _read(model, guide, params, batch, key, latent, num_samples)
+        return read_sites(model, guide, params, batch, key, latent, num_samples)
 
     of_draws, of_others = jax.random.split(rng_key)
     found = [
@@ -115,7 +115,7 @@ def elbo_surgery_of(
 _Read = tuple[dist.Distribution, Array, Array, Array]
 
 
-def _read(
+def read_sites(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     params: dict[str, Any],

@@ -95,7 +95,7 @@ def elbo_surgery_of(
     size = checks.positive_int("batch_size", batch_size)
     with lent_generator(generator):
         found = [
-            _read(model, guide, batch, latent, num_samples) for batch in batches_of(data, size)
+            read_sites(model, guide, batch, latent, num_samples) for batch in batches_of(data, size)
         ]
         if not found:
             raise ValueError("data: expected at least one batch, got none")
@@ -106,7 +106,7 @@ def elbo_surgery_of(
         )  # fmt: skip
 
 
-def _read(
+def read_sites(
     model: Callable[..., Any],
     guide: Callable[..., Any],
     batch: tuple[Any, ...],

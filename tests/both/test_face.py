@@ -53,6 +53,8 @@ OWN_ARGUMENTS = {
     "warm_start": ({"seed"}, {"params", "rng_key"}),
     "elbo_surgery": ({"generator"}, {"rng_key"}),
     "elbo_surgery_of": ({"generator"}, {"params", "rng_key"}),
+    "importance_log_likelihood_of": ({"generator"}, {"params", "rng_key"}),
+    "latent_surgery": ({"generator"}, {"rng_key"}),
     "marginal_kl": ({"generator"}, {"rng_key"}),
     "mutual_information": ({"generator"}, {"rng_key"}),
     "AggregatedPosterior.sample": (set(), {"key"}),  # NumPyro's distributions draw from keys
