@@ -100,6 +100,12 @@ class Server:
 
         return measure(self.library, **problem)
 
+    def all_pairs(self, **problem):
+        """The aggregated posterior of many Gaussians; see `benchmarks.all_pairs`."""
+        from benchmarks.all_pairs import measure
+
+        return measure(self.library, **problem)
+
     def curve(self, case, **settings):
         """How near a guide comes to a target, step by step; see `benchmarks.steps.curve`."""
         from benchmarks.steps.case import StepCase

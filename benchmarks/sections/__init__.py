@@ -20,6 +20,7 @@ SECTIONS = (
     "steps",
     "path_gradient",
     "large_fit",
+    "all_pairs",
 )
 
 
