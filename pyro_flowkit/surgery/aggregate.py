@@ -37,6 +37,7 @@ def aggregate_log_prob(
         TypeError: for something that is no distribution, or points that are not floating.
         ValueError: for shapes that do not fit, NaN or infinite points, or a limit too small for one
             tile.
+        NotImplementedError: for a second derivative by way of Gaussian posteriors.
 
     References:
         Hoffman, Johnson, "ELBO surgery", 2016, section 1; Makhzani, Shlens, Jaitly, Goodfellow,

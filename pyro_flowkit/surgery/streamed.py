@@ -55,7 +55,7 @@ class _LogSumOfPairs(torch.autograd.Function):
     ) -> Tensor:
         pairs = kind(*params)
         shape = tile_shape(pairs.num_features, memory_limit)
-        order, num_good = _narrow_last(z, pairs, shape[1])
+        order, num_good = _narrow_last(z, pairs, shape)
         if num_good < pairs.num:
             pairs = pairs.take(order)
         out = _forward(z, pairs, num_good, shape, memory_limit, progress)
@@ -65,6 +65,10 @@ class _LogSumOfPairs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True: what follows would count as constant
+            raise NotImplementedError(
+                "log_prob of an aggregated posterior: second derivatives are not implemented"
+            )
         z, order, out, *params = ctx.saved_tensors
         kind, num_good, shape, memory_limit = ctx.how
         wanted = ctx.needs_input_grad
@@ -81,16 +85,16 @@ class _LogSumOfPairs(torch.autograd.Function):
         return of_points, None, None, None, *(None if p is None else p[back] for p in of_params)
 
 
-def _narrow_last(z: Tensor, pairs: GaussianPairs, columns: int) -> tuple[Tensor, int]:
+def _narrow_last(z: Tensor, pairs: GaussianPairs, shape: tuple[int, int]) -> tuple[Tensor, int]:
     """An order of the posteriors in which a product's rounding is too large from some place on."""
     if not len(z):
         return torch.arange(pairs.num, device=z.device), pairs.num
     largest = torch.stack(
-        [pairs.statistics(z[rows]).abs().amax(0) for rows in slices(len(z), 4096)]
+        [pairs.statistics(z[rows]).abs().amax(0) for rows in slices(len(z), shape[0])]
     )
     largest = largest.amax(0)
     parts = []
-    for part in slices(pairs.num, columns):
+    for part in slices(pairs.num, shape[1]):
         eta, constant = pairs.take(part).naturals()
         parts.append(eta.abs() @ largest + constant.abs())
     # Rounding of a sum of k products: measured at a fifth of eps times the sum of their sizes.

@@ -268,3 +268,12 @@ def test_memory_of_the_table_is_never_asked_for(rng):
         patch.setattr(torch, "addmm", spy)
         pyro_flowkit.surgery.aggregate_log_prob(posterior, z, memory_limit=2**20)
     assert max(largest) < 2**20
+
+
+def test_second_derivatives_in_pyro_say_that_there_are_none(rng):
+    loc = array("pyro", rng.normal(size=(20, 2))).requires_grad_()
+    posterior = diagonal("pyro", np.zeros((20, 2)), 1.0)
+    posterior.base_dist.loc = loc
+    total = SURGERY["pyro"].aggregate_log_prob(posterior, loc.detach()).sum()
+    with pytest.raises(NotImplementedError, match="second derivatives are not implemented"):
+        torch.autograd.grad(total, loc, create_graph=True)
