@@ -36,7 +36,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo neutra test test-slow test-oldest bench bench-quick quality lint format python-found
+.PHONY: help demo neutra vae test test-slow test-oldest bench bench-quick quality lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ demo: $(STAMP)  ## fit real data with flows in Pyro and NumPyro; pictures go to 
 
 neutra: $(STAMP)  ## NUTS before and after a flow has straightened the posterior; picture in demo-output/
 	$(RUN) -m tutorials.neutra
+
+vae: $(STAMP)  ## VAEs with learnt priors, their ELBO taken apart (some 7 minutes); pictures in demo-output/
+	$(RUN) -m tutorials.vae
 
 test: $(STAMP)  ## run the tests and the examples in docstrings
 	$(TEST_ENV) $(RUN) $(PYTEST)

@@ -32,7 +32,7 @@ def surgery_bars(
     if not surgeries:
         raise ValueError("surgeries: expected at least one, got none")
     with_likelihood = all(found.elbo is not None for found in surgeries.values())
-    figure = new_figure(10 if with_likelihood else 6, 1.6 + 0.5 * len(surgeries))
+    figure = new_figure(10 if with_likelihood else 6, 1.8 + 0.5 * len(surgeries))
     axes = figure.subplots(1, 2 if with_likelihood else 1, squeeze=False)[0]
     titles, found = list(surgeries), list(surgeries.values())
     _stack(axes[0], titles, [
@@ -48,8 +48,8 @@ def surgery_bars(
             ("average KL", [one.avg_kl.value for one in found]),
         ], [_negative(one.elbo) for one in found], first_colour=2)  # fmt: skip
         axes[1].set(title="- ELBO", xlabel="nats per data point")
-    for one in axes:
-        one.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=3)
+    # One legend below both: the layout leaves it room, whatever the number of bars.
+    figure.legend(loc="outside lower center", frameon=False, ncols=3 if len(axes) == 1 else 5)
     return finished(figure, path)
 
 
