@@ -7,6 +7,7 @@ for _module in ("jax", "numpyro", "optax"):
 
 from flowkit_core import CheckpointError, __version__
 from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
+from flowkit_core.warmup import kl_warmup
 from numpyro_flowkit.bases import mixture_base, student_t_base
 from numpyro_flowkit.build import FlowInit, build
 from numpyro_flowkit.checkpoint import load_flow, save_flow
@@ -24,7 +25,7 @@ from numpyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
-from numpyro_flowkit.priors import flow_prior, mixture_prior, vamp_prior
+from numpyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from numpyro_flowkit.recipes import (
     compose,
     iaf,
@@ -89,6 +90,8 @@ __all__ = [
     "iaf",
     "importance_log_likelihood_of",
     "importance_resample",
+    "kl_warmup",
+    "kl_weight",
     "latent_surgery",
     "load_flow",
     "lu_linear",

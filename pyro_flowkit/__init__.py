@@ -7,6 +7,7 @@ for _module in ("torch", "pyro"):
 
 from flowkit_core import CheckpointError, __version__
 from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
+from flowkit_core.warmup import kl_warmup
 from pyro_flowkit.bases import mixture_base, student_t_base
 from pyro_flowkit.build import build
 from pyro_flowkit.checkpoint import load_flow, save_flow
@@ -24,7 +25,7 @@ from pyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
-from pyro_flowkit.priors import flow_prior, mixture_prior, vamp_prior
+from pyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from pyro_flowkit.recipes import (
     compose,
     iaf,
@@ -88,6 +89,8 @@ __all__ = [
     "iaf",
     "importance_log_likelihood_of",
     "importance_resample",
+    "kl_warmup",
+    "kl_weight",
     "latent_surgery",
     "load_flow",
     "lu_linear",
