@@ -168,30 +168,32 @@ def test_a_bijection_that_all_share_changes_no_information(wing, rng):
     assert after.value == pytest.approx(before.value, abs=1e-6)
 
 
+@pytest.mark.parametrize("seeds", [40, pytest.param(200, marks=pytest.mark.slow)])
 @every_wing
-def test_error_bars_are_right_over_200_seeds(wing):
+def test_error_bars_are_right_over_many_seeds(wing, seeds):
     # Of three data points; several draws each, whose spread the error bar tells.
     posterior = diagonal(wing, [[0.0], [1.5], [4.0]], [[1.0], [0.5], [2.0]])
     prior = diagonal(wing, [0.5], [2.0])
-    truth = call(wing, "elbo_surgery", posterior, prior, num_samples=200_000, seed=999)
+    truth = call(wing, "elbo_surgery", posterior, prior, num_samples=100_000, seed=999)
     scores = []
-    for seed in range(200):
+    for seed in range(seeds):
         found = call(wing, "elbo_surgery", posterior, prior, num_samples=100, seed=seed)
         scores.append([
             (getattr(found, name).value - getattr(truth, name).value) / getattr(found, name).stderr
             for name in ("avg_kl", "mutual_information", "marginal_kl")
         ])  # fmt: skip
     scores = np.array(scores)
-    # Of 200 standard scores the mean has an sd of 0.07 and the sd one of 0.05.
-    assert abs(scores.mean(0)).max() < 0.25
-    assert abs(scores.std(0) - 1).max() < 0.2
+    # The mean of so many standard scores has an sd of 1 / sqrt(n), their sd one of 1 / sqrt(2 n).
+    assert abs(scores.mean(0)).max() < 3.5 / math.sqrt(seeds)
+    assert abs(scores.std(0) - 1).max() < 3.5 / math.sqrt(2 * seeds)
     assert (abs(scores) > 3).mean() < 0.02
 
 
+@pytest.mark.parametrize("seeds", [30, pytest.param(200, marks=pytest.mark.slow)])
 @every_wing
-def test_bounds_hold_the_exact_value_in_each_of_200_cases(wing, rng):
+def test_bounds_hold_the_exact_value_in_every_case(wing, seeds, rng):
     cases = 0
-    for seed in range(200):
+    for seed in range(seeds):
         sd = 10 ** rng.uniform(-3, 1)
         others = int(rng.integers(1, 16))
         posterior = diagonal(wing, rng.normal(size=(60, 2)), np.full((60, 2), sd))
@@ -202,7 +204,7 @@ def test_bounds_hold_the_exact_value_in_each_of_200_cases(wing, rng):
         assert low - 3 * exact.stderr - 1e-6 <= exact.value <= high + 3 * exact.stderr + 1e-6
         assert bounds.lower.value <= math.log(others + 1) + 1e-9
         cases += bounds.upper.value - bounds.lower.value > 0.01
-    assert cases > 50  # wide intervals and narrow ones
+    assert cases > seeds / 4  # wide intervals and narrow ones
 
 
 @every_wing

@@ -18,6 +18,13 @@ pytestmark = pytest.mark.usefixtures("both_sweeps")
 
 THIN = {"num_layers": 2, "hidden_dims": (8,)}
 DIRECTIONS = ("forward_and_log_det", "inverse_and_log_det")
+
+
+def slow(*values):
+    """Further values of a parameter: more programs of the same kind to compile."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 every_recipe = pytest.mark.parametrize("recipe", [fk.maf, fk.iaf])
 
 
@@ -28,7 +35,10 @@ def functional(flow, v):
 
 
 @every_recipe
-@pytest.mark.parametrize("inverse", ["auto", "sweep", "fixed_point"])
+@pytest.mark.parametrize(
+    "inverse",
+    [*(pytest.param(i, marks=pytest.mark.slow) for i in ("auto", "fixed_point")), "sweep"],
+)
 def test_an_ensemble_gives_what_its_flows_give(recipe, inverse):
     init = recipe(4, **THIN, inverse=inverse)
     flows = [large(init, seed=seed) for seed in range(3)]
@@ -101,7 +111,10 @@ def one_by_one(flow, v, context, direction):
 
 
 @every_recipe
-@pytest.mark.parametrize("mixing", ["none", "reverse", "random", "lu"])
+@pytest.mark.parametrize(
+    "mixing",
+    ["none", *(pytest.param(m, marks=pytest.mark.slow) for m in ("reverse", "lu")), "random"],
+)
 @pytest.mark.parametrize("batch", [(), (3,), pytest.param((2, 3), marks=pytest.mark.slow)], ids=str)
 def test_a_run_of_layers_is_its_layers_one_by_one(recipe, mixing, batch):
     init = recipe(5, num_layers=4, hidden_dims=(7,), mixing=mixing, seed=3, context_dim=2)

@@ -159,6 +159,7 @@ def test_transform_reparam_splits_a_flow_prior_into_base_and_flow(name):
     assert_close(nodes["z"]["value"], forward(flow, nodes["z_base"]["value"])[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reparam", [False, True], ids=["directly", "reparametrised"])
 def test_nuts_samples_the_posterior_under_a_linear_flow_prior(reparam):
     flow, y = large(fk.lu_linear(2)), points(2, seed=3)
