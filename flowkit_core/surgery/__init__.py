@@ -12,7 +12,9 @@ from flowkit_core.surgery.checks import (
     check_log_likelihood,
     check_points,
     check_posterior_shapes,
+    check_prior,
     check_prior_shapes,
+    posterior_parts,
 )
 from flowkit_core.surgery.estimate import (
     Bounds,
@@ -22,8 +24,8 @@ from flowkit_core.surgery.estimate import (
 )
 from flowkit_core.surgery.latents import (
     LatentSurgery,
-    importance_bound,
     latent_surgery_of_terms,
+    log_mean_weights,
 )
 from flowkit_core.surgery.prior_fit import PriorFitResult, prior_fit_of
 from flowkit_core.surgery.result import ElboSurgery, compare
@@ -39,6 +41,7 @@ from flowkit_core.surgery.tiles import (
     MEMORY_LIMIT,
     NEGLIGIBLE,
     check_memory_limit,
+    consecutive,
     rows_per_tile,
     slices,
     tile_shape,
@@ -64,13 +67,16 @@ __all__ = [
     "check_plate",
     "check_points",
     "check_posterior_shapes",
+    "check_prior",
     "check_prior_shapes",
     "compare",
+    "consecutive",
     "data_axis",
-    "importance_bound",
     "latent_surgery_of_terms",
+    "log_mean_weights",
     "mean_over_neighbours",
     "mean_over_rows",
+    "posterior_parts",
     "prior_fit_of",
     "rows_per_tile",
     "slices",

@@ -1,6 +1,7 @@
 """Checks of what surgery is asked for, the same in both wings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,52 @@ of a vector for each data point; got batch shape (100, 8) and event shape (); ca
         f"{where}: expected batch shape (n,) and event shape (d,): one distribution of a vector "
         f"for each data point; got batch shape {batch} and event shape {event}{hint}"
     )
+
+
+def posterior_parts(posterior: Any, distribution: Any) -> list[Any]:
+    """The distributions that a posterior is made of: one, or one for each batch.
+
+    Args:
+        posterior: a distribution or an iterable of them, which is read once.
+        distribution: what a distribution is in the wing that asks.
+
+    Raises:
+        TypeError: for something else.
+        ValueError: for shapes that do not fit a row of vectors or each other, or none.
+    """
+    single = isinstance(posterior, distribution)
+    if not single and not isinstance(posterior, Iterable):
+        raise TypeError(
+            "posterior: expected a distribution or an iterable of them, got "
+            f"{type(posterior).__name__}"
+        )
+    parts: list[Any] = [posterior] if single else list(posterior)
+    if not parts:
+        raise ValueError("posterior: expected at least one batch, got none")
+    for index, part in enumerate(parts):
+        where = "posterior" if single else f"posterior[{index}]"
+        if not isinstance(part, distribution):
+            raise TypeError(f"{where}: expected a distribution, got {type(part).__name__}")
+        check_posterior_shapes(part.batch_shape, part.event_shape, where)
+        if part.event_shape != parts[0].event_shape:
+            raise ValueError(
+                f"{where}: expected event shape {tuple(parts[0].event_shape)}, as the batches "
+                f"before, got {tuple(part.event_shape)}"
+            )
+    return parts
+
+
+def check_prior(prior: Any, distribution: Any, dim: int) -> None:
+    """Raise unless the prior is a distribution of the posterior's vectors.
+
+    Args:
+        prior: what was given.
+        distribution: what a distribution is in the wing that asks.
+        dim: length of the posterior's vectors.
+    """
+    if not isinstance(prior, distribution):
+        raise TypeError(f"prior: expected a distribution, got {type(prior).__name__}")
+    check_prior_shapes(prior.batch_shape, prior.event_shape, dim)
 
 
 def check_prior_shapes(

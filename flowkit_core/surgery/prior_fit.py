@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from flowkit_core.fitting.result import FitResult
-from flowkit_core.surgery.estimate import Bounds, Estimate
+from flowkit_core.surgery.estimate import Estimate, Floats, mean_over_rows
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,19 @@ class PriorFitResult(FitResult):
 
 
 def prior_fit_of(
-    fit: FitResult, before: Estimate | Bounds, after: Estimate | Bounds
+    fit: FitResult, aggregate: Floats, before: Floats, after: Floats
 ) -> PriorFitResult:
-    """A fit with the marginal KLs, exact ones, before and after."""
-    if isinstance(before, Bounds) or isinstance(after, Bounds):
-        raise TypeError("expected estimates, got bounds")
+    """A fit with the marginal KLs before and after.
+
+    Args:
+        fit: what `fit_density` found.
+        aggregate: ``log q(z)`` of draws of q(z), (num_samples, n).
+        before: ``log p(z)`` of the prior before.
+        after: of the fitted flow.
+    """
     plain = {field.name: getattr(fit, field.name) for field in fields(FitResult)}
-    return PriorFitResult(**plain, marginal_kl_before=before, marginal_kl_after=after)
+    return PriorFitResult(
+        **plain,
+        marginal_kl_before=mean_over_rows(aggregate - before),
+        marginal_kl_after=mean_over_rows(aggregate - after),
+    )

@@ -1,6 +1,7 @@
 """Tiles of the table of all pairs (draw, data point), none of which is ever held whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, pairwise
 
 from flowkit_core import checks
 
@@ -28,6 +29,16 @@ def slices(count: int, size: int) -> Iterator[slice]:
         [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def consecutive(sizes: Iterable[int]) -> list[slice]:
+    """Runs of these sizes, one behind the other.
+
+    Example:
+        >>> consecutive([2, 3])
+        [slice(0, 2, None), slice(2, 5, None)]
+    """
+    return [slice(start, stop) for start, stop in pairwise(accumulate(sizes, initial=0))]
 
 
 def tile_shape(num_features: int, memory_limit: int) -> tuple[int, int]:

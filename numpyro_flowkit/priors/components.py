@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions import constraints
 
 from numpyro_flowkit.bases.normal_mixture import NormalMixture
-from numpyro_flowkit.distributions import StandardNormal
 from numpyro_flowkit.priors.full_normal_mixture import FullNormalMixture
+from numpyro_flowkit.surgery.gaussian_pairs import DiagonalPairs, gaussian_params
 
 
 class ComponentMixture(dist.MixtureSameFamily):
@@ -35,19 +34,16 @@ def mixture_of(components: dist.Distribution, logits: Array) -> dist.Distributio
         logits: (K,), log-weights up to a constant.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> normals = dist.Normal(jnp.zeros((4, 2)), 1.0).to_event(1)
         >>> type(mixture_of(normals, jnp.zeros(4))).__name__
         'NormalMixture'
     """
-    shape = components.batch_shape + components.event_shape
-    if isinstance(components, dist.Independent) and components.reinterpreted_batch_ndims == 1:
-        inner: Any = components.base_dist
-        if type(inner) in (dist.Normal, StandardNormal):
-            loc, scale = (jnp.broadcast_to(a, shape) for a in (inner.loc, inner.scale))
-            return NormalMixture(loc, scale, logits)
-    if type(components) is dist.MultivariateNormal:
-        factors = jnp.broadcast_to(components.scale_tril, (*shape, *components.event_shape))
-        return FullNormalMixture(jnp.broadcast_to(components.loc, shape), factors, logits)
+    gaussian = gaussian_params(components)
+    if gaussian is not None:
+        kind, (loc, scale) = gaussian
+        mixture_class = NormalMixture if kind is DiagonalPairs else FullNormalMixture
+        return mixture_class(loc, scale, logits)
     return ComponentMixture(dist.Categorical(logits=logits), components)
 
 

@@ -4,16 +4,15 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from jax import Array, lax
-from jax.scipy.special import logsumexp
 from numpyro.distributions import constraints
-from numpyro.distributions.util import validate_sample
+
+from numpyro_flowkit.bases.mixture_of_normals import MixtureOfNormals, check_logits, chosen
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class FullNormalMixture(dist.Distribution):
+class FullNormalMixture(MixtureOfNormals):
     """``p(z) = sum_k w_k N(z; m_k, L_k L_k^T)``, with ``w = softmax(logits)``.
 
     Shapes: locs (..., K, D), scale_trils (..., K, D, D), logits (..., K); event (D,), batch (...).
@@ -42,7 +41,6 @@ class FullNormalMixture(dist.Distribution):
         "scale_trils": constraints.independent(constraints.lower_cholesky, 1),
         "logits": constraints.real_vector,
     }
-    support = constraints.real_vector
     pytree_data_fields = ("locs", "scale_trils", "logits")
 
     def __init__(
@@ -54,34 +52,17 @@ class FullNormalMixture(dist.Distribution):
                 "locs and scale_trils: expected shapes (..., K, D) and (..., K, D, D), got "
                 f"{shape} and {jnp.shape(scale_trils)}"
             )
-        if jnp.ndim(logits) < 1 or jnp.shape(logits)[-1] != shape[-2]:
-            raise ValueError(f"logits: expected shape (..., {shape[-2]}), got {jnp.shape(logits)}")
+        check_logits(locs, logits)
         batch = jnp.broadcast_shapes(shape[:-2], scale_trils.shape[:-3], logits.shape[:-1])
         self.locs = jnp.broadcast_to(locs, batch + locs.shape[-2:])
         self.scale_trils = jnp.broadcast_to(scale_trils, batch + scale_trils.shape[-3:])
         self.logits = jnp.broadcast_to(logits, batch + logits.shape[-1:])
         super().__init__(batch, shape[-1:], validate_args=validate_args)
 
-    @property
-    def weights(self) -> Array:
-        """Weight of each component, (..., K)."""
-        return jax.nn.softmax(self.logits, axis=-1)
+    def _within(self) -> Array:
+        return jnp.square(self.scale_trils).sum(-1)
 
-    @property
-    def mean(self) -> Array:
-        """Mean (..., D)."""
-        return (self.weights[..., None] * self.locs).sum(-2)
-
-    @property
-    def variance(self) -> Array:
-        """Variance of each coordinate, (..., D)."""
-        apart = self.locs - self.mean[..., None, :]
-        within = jnp.square(self.scale_trils).sum(-1)
-        return (self.weights[..., None] * (within + apart**2)).sum(-2)
-
-    @validate_sample
-    def log_prob(self, value: Array) -> Array:
-        """Log-density in nats, of shape batch."""
+    def _each(self, value: Array) -> Array:
         identity = jnp.eye(self.event_shape[0], dtype=self.locs.dtype)
         # One small inverse for each component, whatever the number of points.
         inverse = lax.linalg.triangular_solve(
@@ -92,8 +73,7 @@ class FullNormalMixture(dist.Distribution):
         )
         e = jnp.einsum("...kij,...kj->...ki", inverse, value[..., None, :] - self.locs)
         diagonal = jnp.diagonal(self.scale_trils, axis1=-2, axis2=-1)
-        each = -0.5 * jnp.square(e).sum(-1) - (jnp.log(diagonal) + _LOG_SQRT_2PI).sum(-1)
-        return logsumexp(jax.nn.log_softmax(self.logits, axis=-1) + each, axis=-1)
+        return -0.5 * jnp.square(e).sum(-1) - (jnp.log(diagonal) + _LOG_SQRT_2PI).sum(-1)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draws of shape ``sample_shape + batch + (D,)``, without a gradient."""
@@ -101,13 +81,6 @@ class FullNormalMixture(dist.Distribution):
         batch = sample_shape + self.batch_shape
         which = jax.random.categorical(which_key, self.logits, shape=batch)
         noise = jax.random.normal(noise_key, batch + self.event_shape, self.locs.dtype)
-        factors = _chosen(self.scale_trils, which, 2)
-        z = _chosen(self.locs, which, 1) + (factors @ noise[..., None])[..., 0]
+        factors = chosen(self.scale_trils, which, 2)
+        z = chosen(self.locs, which, 1) + (factors @ noise[..., None])[..., 0]
         return lax.stop_gradient(z)
-
-
-def _chosen(rows: Array, which: Array, event_dim: int) -> Array:
-    """Row ``which`` (...) of rows (..., K, *event), without a copy of all rows for each."""
-    batch = rows.shape[: -1 - event_dim]
-    chosen: Array = rows[(*jnp.indices(batch, sparse=True), which)]
-    return chosen

@@ -14,7 +14,7 @@ from flowkit_core.surgery import (
     Estimate,
     SurgerySettings,
     check_log_likelihood,
-    check_prior_shapes,
+    check_prior,
 )
 from numpyro_flowkit.surgery.draws import surgery_of_draws
 from numpyro_flowkit.surgery.posterior import Posterior
@@ -164,9 +164,7 @@ def surgery_of(
     rng_key: Array,
 ) -> ElboSurgery:
     """`elbo_surgery` with checked arguments."""
-    if not isinstance(prior, dist.Distribution):
-        raise TypeError(f"prior: expected a distribution, got {type(prior).__name__}")
-    check_prior_shapes(prior.batch_shape, prior.event_shape, posterior.dim)
+    check_prior(prior, dist.Distribution, posterior.dim)
     of_draws, of_others = jax.random.split(rng_key)
     z = posterior.sample(of_draws, settings.num_samples)
     found = []

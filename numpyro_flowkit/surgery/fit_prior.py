@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from flowkit_core import checks
@@ -12,13 +13,14 @@ from flowkit_core.surgery import (
     MEMORY_LIMIT,
     PriorFitResult,
     SurgerySettings,
+    check_prior,
     check_prior_shapes,
     prior_fit_of,
 )
 from numpyro_flowkit.build import FlowInit
 from numpyro_flowkit.density import fit_density, start_of
 from numpyro_flowkit.distributions import FlowDistribution, standard_normal
-from numpyro_flowkit.surgery.draws import surgery_of_draws
+from numpyro_flowkit.surgery.draws import log_aggregate
 from numpyro_flowkit.surgery.posterior import Posterior
 from numpyro_flowkit.transforms import Flow
 
@@ -101,10 +103,8 @@ def fit_prior(
     check_prior_shapes((), (start.input_dim,), rows.dim, "flow")
     settings = SurgerySettings(num_samples, "exact", None, memory_limit, progress)
     before = standard_normal(start) if prior is None else prior
-    if not isinstance(before, dist.Distribution):
-        raise TypeError(f"prior: expected a distribution, got {type(before).__name__}")
-    check_prior_shapes(before.batch_shape, before.event_shape, rows.dim)
-    of_train, of_fresh, unused = jax.random.split(jax.random.key(seed), 3)
+    check_prior(before, dist.Distribution, rows.dim)
+    of_train, of_fresh, _ = jax.random.split(jax.random.key(seed), 3)
     train, fresh = rows.sample(of_train, num_samples), rows.sample(of_fresh, 1)
     fit = fit_density(
         start, train.reshape(-1, rows.dim), base=base, validation=validation,
@@ -112,10 +112,10 @@ def fit_prior(
         schedule=schedule, max_grad_norm=max_grad_norm, patience=patience, seed=seed,
         progress=progress, checkpoint=checkpoint,
     )  # fmt: skip
-    after = FlowDistribution(fit.flow, base)
     z = jnp.asarray(fresh, jnp.result_type(*jax.tree.leaves(fit.flow)))
-    found = [
-        surgery_of_draws(rows, fresh, p.log_prob(at), None, settings, unused).marginal_kl
-        for p, at in ((before, fresh), (after, z))
-    ]
-    return prior_fit_of(fit, *found)
+    log_densities = (
+        log_aggregate(rows, fresh, settings.memory_limit, settings.progress),
+        before.log_prob(fresh),
+        FlowDistribution(fit.flow, base).log_prob(z),
+    )
+    return prior_fit_of(fit, *(np.asarray(one, np.float64) for one in log_densities))

@@ -12,6 +12,8 @@ from jax import Array
 from jax.scipy.linalg import solve_triangular
 from numpyro.distributions.distribution import ExpandedDistribution, Independent
 
+from numpyro_flowkit.distributions import StandardNormal
+
 _LOG_2PI = math.log(2 * math.pi)
 
 
@@ -162,7 +164,7 @@ def gaussian_params(
 ) -> tuple[type[GaussianPairs], tuple[Array, ...]] | None:
     """The kind of Gaussian that a distribution is, and its parameters; None if it is none.
 
-    Only the classes themselves count: a subclass may have another density.
+    Only the classes themselves and our own one count: another subclass may have another density.
     """
     shape = (*posterior.batch_shape, *posterior.event_shape)
     inner: Any = posterior
@@ -174,7 +176,7 @@ def gaussian_params(
             jnp.broadcast_to(loc, shape),
             jnp.broadcast_to(factor, (*shape, shape[-1])),
         )
-    if type(inner) is dist.Normal:
+    if type(inner) in (dist.Normal, StandardNormal):
         return DiagonalPairs, (
             jnp.broadcast_to(inner.loc, shape),
             jnp.broadcast_to(inner.scale, shape),

@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from flowkit_core import checks
-from flowkit_core.surgery import Estimate, batches_of, importance_bound
+from flowkit_core.surgery import Estimate, batches_of, log_mean_weights, mean_over_rows
 from numpyro_flowkit.surgery.elbo_surgery_of import read_sites
 
 
@@ -69,6 +70,25 @@ def importance_log_likelihood_of(
         >>> bool(abs(found.value - exact) < 1e-5)
         True
     """
+    found = log_likelihoods_of(
+        model, guide, params, data, rng_key=rng_key, latent=latent, batch_size=batch_size,
+        num_particles=num_particles,
+    )  # fmt: skip
+    return mean_over_rows(found[None])
+
+
+def log_likelihoods_of(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    params: dict[str, Any],
+    data: Any,
+    *,
+    rng_key: Array,
+    latent: str,
+    batch_size: int,
+    num_particles: int,
+) -> NDArray[np.float64]:
+    """The same for each data point, (n,), as a paired comparison of two models needs it."""
     size = checks.positive_int("batch_size", batch_size)
     count = checks.positive_int("num_particles", num_particles)
 
@@ -80,9 +100,9 @@ def importance_log_likelihood_of(
         return prior + likelihood - posterior.log_prob(z)
 
     parts = [
-        np.asarray(log_weights(params, batch, jax.random.fold_in(rng_key, index)), np.float64)
+        log_weights(params, batch, jax.random.fold_in(rng_key, index))
         for index, batch in enumerate(batches_of(data, size))
     ]
     if not parts:
         raise ValueError("data: expected at least one batch, got none")
-    return importance_bound(np.concatenate(parts, 1))
+    return np.concatenate([log_mean_weights(np.asarray(part, np.float64)) for part in parts])

@@ -14,7 +14,7 @@ from flowkit_core.surgery import (
     SurgerySettings,
     check_draws,
     check_factorises,
-    check_prior_shapes,
+    check_prior,
     latent_surgery_of_terms,
 )
 from numpyro_flowkit.surgery.draws import log_aggregate
@@ -72,7 +72,7 @@ def latent_surgery(
     """
     settings = SurgerySettings(num_samples, "exact", None, memory_limit, progress)
     rows = Posterior(posterior)
-    check_prior_shapes(prior.batch_shape, prior.event_shape, rows.dim)
+    check_prior(prior, dist.Distribution, rows.dim)
     factor = prior
     while isinstance(factor, dist.Independent | ExpandedDistribution):
         factor = factor.base_dist

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 from jax import Array, lax
 from jax.scipy.special import logsumexp
 
-from flowkit_core.surgery import check_posterior_shapes, rows_per_tile, slices
+from flowkit_core.surgery import consecutive, posterior_parts, rows_per_tile, slices
 from numpyro_flowkit.surgery.gaussian_pairs import GaussianPairs, gaussian_params
 from numpyro_flowkit.surgery.precision import float64, is_traced
 from numpyro_flowkit.surgery.streamed import Plan, log_sum_of_pairs, plan_for
@@ -37,36 +37,14 @@ class Posterior:
     """
 
     def __init__(self, posterior: dist.Distribution | Iterable[dist.Distribution]) -> None:
-        single = isinstance(posterior, dist.Distribution)
-        if isinstance(posterior, dist.Distribution):
-            self.parts: list[dist.Distribution] = [posterior]
-        elif isinstance(posterior, Iterable):
-            self.parts = list(posterior)
-        else:
-            raise TypeError(
-                "posterior: expected a distribution or an iterable of them, got "
-                f"{type(posterior).__name__}"
-            )
-        if not self.parts:
-            raise ValueError("posterior: expected at least one batch, got none")
-        for index, part in enumerate(self.parts):
-            where = "posterior" if single else f"posterior[{index}]"
-            if not isinstance(part, dist.Distribution):
-                raise TypeError(f"{where}: expected a distribution, got {type(part).__name__}")
-            check_posterior_shapes(part.batch_shape, part.event_shape, where)
-            if part.event_shape != self.parts[0].event_shape:
-                raise ValueError(
-                    f"{where}: expected event shape {tuple(self.parts[0].event_shape)}, as the "
-                    f"batches before, got {tuple(part.event_shape)}"
-                )
+        self.parts: list[dist.Distribution] = posterior_parts(posterior, dist.Distribution)
         self.sizes = [part.batch_shape[0] for part in self.parts]
         self.num_data = sum(self.sizes)
         self.dim: int = self.parts[0].event_shape[0]
 
     def rows(self) -> list[slice]:
         """Which data points each part has."""
-        starts = [sum(self.sizes[:i]) for i in range(len(self.sizes))]
-        return [slice(s, s + size) for s, size in zip(starts, self.sizes, strict=True)]
+        return consecutive(self.sizes)
 
     def sample(self, key: Array, num_samples: int) -> Array:
         """Draws (num_samples, n, d); differentiable where the distribution's are."""

@@ -3,17 +3,14 @@
 from typing import Any
 
 import pyro.distributions as dist
-import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import Distribution, Independent, constraints
+from torch.distributions import Distribution, constraints
 
 from pyro_flowkit.bases.normal_mixture import NormalMixture
 from pyro_flowkit.priors.full_normal_mixture import FullNormalMixture
+from pyro_flowkit.surgery.gaussian_pairs import DiagonalPairs, gaussian_params
 from pyro_flowkit.transforms.checks import tracing
-
-_NORMAL = (torch.distributions.Normal, dist.Normal)
-_FULL_NORMAL = (torch.distributions.MultivariateNormal, dist.MultivariateNormal)
 
 
 class ComponentMixture(dist.MixtureSameFamily):
@@ -39,17 +36,16 @@ def mixture_of(components: Distribution, logits: Tensor) -> TorchDistribution:
         logits: (K,), log-weights up to a constant.
 
     Example:
+        >>> import torch
         >>> normals = dist.Normal(torch.zeros(4, 2), 1.0).to_event(1)
         >>> type(mixture_of(normals, torch.zeros(4))).__name__
         'NormalMixture'
     """
-    if isinstance(components, Independent) and components.reinterpreted_batch_ndims == 1:
-        inner: Any = components.base_dist
-        if type(inner) in _NORMAL:
-            return NormalMixture(inner.loc, inner.scale, logits)
-    normal: Any = components
-    if type(normal) in _FULL_NORMAL:
-        return FullNormalMixture(normal.loc, normal.scale_tril, logits)
+    gaussian = gaussian_params(components)
+    if gaussian is not None:
+        kind, (loc, scale) = gaussian
+        mixture_class = NormalMixture if kind is DiagonalPairs else FullNormalMixture
+        return mixture_class(loc, scale, logits)
     mixture: TorchDistribution = ComponentMixture(dist.Categorical(logits=logits), components)
     return mixture
 

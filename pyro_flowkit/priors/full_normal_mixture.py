@@ -1,17 +1,17 @@
 """Mixture of Normals with full covariance, drawn from the components that were chosen."""
 
 import math
-from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Categorical, constraints
+
+from pyro_flowkit.bases.mixture_of_normals import MixtureOfNormals, check_logits, chosen
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class FullNormalMixture(TorchDistribution):
+class FullNormalMixture(MixtureOfNormals):
     """``p(z) = sum_k w_k N(z; m_k, L_k L_k^T)``, with ``w = softmax(logits)``.
 
     Shapes: locs (..., K, D), scale_trils (..., K, D, D), logits (..., K); event (D,), batch (...).
@@ -41,7 +41,6 @@ class FullNormalMixture(TorchDistribution):
         "scale_trils": constraints.independent(constraints.lower_cholesky, 1),
         "logits": constraints.real_vector,
     }
-    support = constraints.real_vector
     has_rsample = False
 
     def __init__(
@@ -57,10 +56,7 @@ class FullNormalMixture(TorchDistribution):
                 "locs and scale_trils: expected shapes (..., K, D) and (..., K, D, D), got "
                 f"{tuple(locs.shape)} and {tuple(scale_trils.shape)}"
             )
-        if logits.dim() < 1 or logits.shape[-1] != locs.shape[-2]:
-            raise ValueError(
-                f"logits: expected shape (..., {locs.shape[-2]}), got {tuple(logits.shape)}"
-            )
+        check_logits(locs, logits)
         batch = torch.broadcast_shapes(locs.shape[:-2], scale_trils.shape[:-3], logits.shape[:-1])
         self._set(batch, locs, scale_trils, logits)
         super().__init__(batch, locs.shape[-1:], validate_args=validate_args)
@@ -70,43 +66,20 @@ class FullNormalMixture(TorchDistribution):
         self.locs, self.scale_trils = locs, scale_trils
         self.logits = logits.expand(batch + logits.shape[-1:])
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "FullNormalMixture":
-        """The same distribution with another batch shape."""
-        new: FullNormalMixture = self._get_checked_instance(FullNormalMixture, _instance)
-        batch = torch.Size(batch_shape)
-        new._set(batch, self.locs, self.scale_trils, self.logits)
-        super(FullNormalMixture, new).__init__(batch, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
     @property
-    def weights(self) -> Tensor:
-        """Weight of each component, (..., K)."""
-        return self.logits.softmax(-1)
+    def _spread(self) -> Tensor:
+        return self.scale_trils
 
-    @property
-    def mean(self) -> Tensor:
-        """Mean (..., D)."""
-        return (self.weights.unsqueeze(-1) * self.locs).sum(-2)
+    def _within(self) -> Tensor:
+        return self.scale_trils.square().sum(-1)
 
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each coordinate, (..., D)."""
-        apart = self.locs - self.mean.unsqueeze(-2)
-        within = self.scale_trils.square().sum(-1)
-        return (self.weights.unsqueeze(-1) * (within + apart**2)).sum(-2)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density in nats, of shape batch."""
-        if self._validate_args:
-            self._validate_sample(value)
+    def _each(self, value: Tensor) -> Tensor:
         identity = torch.eye(self.event_shape[0], dtype=self.locs.dtype, device=self.locs.device)
         # One small inverse for each component, whatever the number of points.
         inverse = torch.linalg.solve_triangular(self.scale_trils, identity, upper=False)
         e = torch.einsum("...kij,...kj->...ki", inverse, value.unsqueeze(-2) - self.locs)
         diagonal = self.scale_trils.diagonal(dim1=-2, dim2=-1)
-        each = -0.5 * e.square().sum(-1) - (diagonal.log() + _LOG_SQRT_2PI).sum(-1)
-        return (self.logits.log_softmax(-1) + each).logsumexp(-1)
+        return -0.5 * e.square().sum(-1) - (diagonal.log() + _LOG_SQRT_2PI).sum(-1)
 
     @torch.no_grad()
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
@@ -115,13 +88,5 @@ class FullNormalMixture(TorchDistribution):
         which = Categorical(logits=self.logits, validate_args=False).sample(sizes)
         shape = self._extended_shape(sizes)
         noise = torch.randn(shape, dtype=self.locs.dtype, device=self.locs.device)
-        factors = _chosen(self.scale_trils, which, 2)
-        return _chosen(self.locs, which, 1) + (factors @ noise.unsqueeze(-1)).squeeze(-1)
-
-
-def _chosen(rows: Tensor, which: Tensor, event_dim: int) -> Tensor:
-    """Row ``which`` (...) of rows (..., K, *event)."""
-    size, event = rows.shape[-1 - event_dim :], rows.shape[-event_dim:]
-    index = which.reshape(*which.shape, *[1] * (event_dim + 1)).expand(*which.shape, 1, *event)
-    along = -1 - event_dim
-    return rows.expand(*which.shape, *size).gather(along, index).squeeze(along)
+        factors = chosen(self.scale_trils, which, 2)
+        return chosen(self.locs, which, 1) + (factors @ noise.unsqueeze(-1)).squeeze(-1)

@@ -13,7 +13,7 @@ from flowkit_core.surgery import (
     Estimate,
     SurgerySettings,
     check_log_likelihood,
-    check_prior_shapes,
+    check_prior,
 )
 from pyro_flowkit.bases.base import lent_generator
 from pyro_flowkit.surgery.draws import surgery_of_draws
@@ -166,9 +166,7 @@ def surgery_of(
     generator: torch.Generator | None,
 ) -> ElboSurgery:
     """`elbo_surgery` with checked arguments."""
-    if not isinstance(prior, Distribution):
-        raise TypeError(f"prior: expected a distribution, got {type(prior).__name__}")
-    check_prior_shapes(prior.batch_shape, prior.event_shape, posterior.dim)
+    check_prior(prior, Distribution, posterior.dim)
     with lent_generator(generator):
         z = posterior.sample(settings.num_samples)
         found = []

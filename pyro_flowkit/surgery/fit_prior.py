@@ -11,13 +11,14 @@ from flowkit_core.surgery import (
     MEMORY_LIMIT,
     PriorFitResult,
     SurgerySettings,
+    check_prior,
     check_prior_shapes,
     prior_fit_of,
 )
 from pyro_flowkit.bases.base import lent_generator
 from pyro_flowkit.density import fit_density
 from pyro_flowkit.distributions import FlowDistribution, standard_normal
-from pyro_flowkit.surgery.draws import surgery_of_draws
+from pyro_flowkit.surgery.draws import log_aggregate
 from pyro_flowkit.surgery.posterior import Posterior
 from pyro_flowkit.transforms import Flow
 
@@ -99,9 +100,7 @@ def fit_prior(
     check_prior_shapes((), (flow.input_dim,), rows.dim, "flow")
     settings = SurgerySettings(num_samples, "exact", None, memory_limit, progress)
     before = standard_normal(flow) if prior is None else prior
-    if not isinstance(before, Distribution):
-        raise TypeError(f"prior: expected a distribution, got {type(before).__name__}")
-    check_prior_shapes(before.batch_shape, before.event_shape, rows.dim)
+    check_prior(before, Distribution, rows.dim)
     seed = checks.int_at_least("seed", seed, 0)
     with torch.no_grad(), lent_generator(torch.Generator().manual_seed(seed)):
         train, fresh = rows.sample(num_samples), rows.sample(1)
@@ -111,11 +110,11 @@ def fit_prior(
         schedule=schedule, max_grad_norm=max_grad_norm, patience=patience, seed=seed,
         progress=progress, checkpoint=checkpoint,
     )  # fmt: skip
-    after = FlowDistribution(flow, base)
     with torch.no_grad():
         z = fresh.to(next(flow.parameters()))
-        found = [
-            surgery_of_draws(rows, fresh, p.log_prob(at), None, settings).marginal_kl
-            for p, at in ((before, fresh), (after, z))
-        ]
-    return prior_fit_of(fit, *found)
+        log_densities = (
+            log_aggregate(rows, fresh, settings.memory_limit, settings.progress),
+            before.log_prob(fresh),
+            FlowDistribution(flow, base).log_prob(z),
+        )
+    return prior_fit_of(fit, *(one.to(torch.float64).cpu().numpy() for one in log_densities))

@@ -65,11 +65,6 @@ class GaussianPairs(ABC):
     def draw(self) -> Tensor:
         """A draw (n, d), one of each."""
 
-    def by_products(self, z: Tensor) -> Tensor:
-        """The same by a matrix product; m n numbers are held at once."""
-        eta, constant = self.naturals()
-        return torch.addmm(constant, self.statistics(z), eta.T)
-
 
 class DiagonalPairs(GaussianPairs):
     """Diagonal Gaussians: parameters loc and scale, each (n, d); t(z) = (z, z^2)."""

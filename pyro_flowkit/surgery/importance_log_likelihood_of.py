@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from flowkit_core import checks
-from flowkit_core.surgery import Estimate, batches_of, importance_bound
+from flowkit_core.surgery import Estimate, batches_of, log_mean_weights, mean_over_rows
 from pyro_flowkit.bases.base import lent_generator
 from pyro_flowkit.surgery.elbo_surgery_of import read_sites
 
@@ -65,6 +66,25 @@ def importance_log_likelihood_of(
         >>> abs(found.value - exact) < 1e-5
         True
     """
+    found = log_likelihoods_of(
+        model, guide, data, latent=latent, batch_size=batch_size, num_particles=num_particles,
+        generator=generator,
+    )  # fmt: skip
+    return mean_over_rows(found[None])
+
+
+@torch.no_grad()
+def log_likelihoods_of(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: Any,
+    *,
+    latent: str,
+    batch_size: int,
+    num_particles: int,
+    generator: torch.Generator | None = None,
+) -> NDArray[np.float64]:
+    """The same for each data point, (n,), as a paired comparison of two models needs it."""
     size = checks.positive_int("batch_size", batch_size)
     count = checks.positive_int("num_particles", num_particles)
     parts = []
@@ -72,7 +92,7 @@ def importance_log_likelihood_of(
         for batch in batches_of(data, size):
             posterior, z, prior, likelihood = read_sites(model, guide, batch, latent, count)
             log_weights = prior + likelihood - posterior.log_prob(z)
-            parts.append(log_weights.to(torch.float64).cpu().numpy())
+            parts.append(log_mean_weights(log_weights.to(torch.float64).cpu().numpy()))
     if not parts:
         raise ValueError("data: expected at least one batch, got none")
-    return importance_bound(np.concatenate(parts, 1))
+    return np.concatenate(parts)

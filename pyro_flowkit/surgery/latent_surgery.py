@@ -12,7 +12,7 @@ from flowkit_core.surgery import (
     SurgerySettings,
     check_draws,
     check_factorises,
-    check_prior_shapes,
+    check_prior,
     latent_surgery_of_terms,
 )
 from pyro_flowkit.bases.base import lent_generator
@@ -69,7 +69,7 @@ def latent_surgery(
     """
     settings = SurgerySettings(num_samples, "exact", None, memory_limit, progress)
     rows = Posterior(posterior)
-    check_prior_shapes(prior.batch_shape, prior.event_shape, rows.dim)
+    check_prior(prior, Distribution, rows.dim)
     factor = prior.base_dist if isinstance(prior, Independent) else prior
     factorises = isinstance(prior, Independent) and not factor.event_shape
     check_factorises("prior", type(prior).__name__, factorises)

@@ -1,6 +1,5 @@
 """The posteriors of all data points: one distribution, or one for each batch of an encoder."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils.checkpoint import checkpoint
 
-from flowkit_core.surgery import check_posterior_shapes, rows_per_tile, slices
+from flowkit_core.surgery import consecutive, posterior_parts, rows_per_tile, slices
 from pyro_flowkit.surgery.gaussian_pairs import GaussianPairs, gaussian_params
 from pyro_flowkit.surgery.streamed import log_sum_of_pairs
 
@@ -31,36 +30,14 @@ class Posterior:
     """
 
     def __init__(self, posterior: Distribution | Iterable[Distribution]) -> None:
-        single = isinstance(posterior, Distribution)
-        if isinstance(posterior, Distribution):
-            self.parts: list[Distribution] = [posterior]
-        elif isinstance(posterior, Iterable):
-            self.parts = list(posterior)
-        else:
-            raise TypeError(
-                "posterior: expected a distribution or an iterable of them, got "
-                f"{type(posterior).__name__}"
-            )
-        if not self.parts:
-            raise ValueError("posterior: expected at least one batch, got none")
-        for index, part in enumerate(self.parts):
-            where = "posterior" if single else f"posterior[{index}]"
-            if not isinstance(part, Distribution):
-                raise TypeError(f"{where}: expected a distribution, got {type(part).__name__}")
-            check_posterior_shapes(part.batch_shape, part.event_shape, where)
-            if part.event_shape != self.parts[0].event_shape:
-                raise ValueError(
-                    f"{where}: expected event shape {tuple(self.parts[0].event_shape)}, as the "
-                    f"batches before, got {tuple(part.event_shape)}"
-                )
+        self.parts: list[Distribution] = posterior_parts(posterior, Distribution)
         self.sizes = [part.batch_shape[0] for part in self.parts]
         self.num_data = sum(self.sizes)
         self.dim: int = self.parts[0].event_shape[0]
 
     def rows(self) -> list[slice]:
         """Which data points each part has."""
-        starts = [sum(self.sizes[:i]) for i in range(len(self.sizes))]
-        return [slice(s, s + size) for s, size in zip(starts, self.sizes, strict=True)]
+        return consecutive(self.sizes)
 
     def sample(self, num_samples: int) -> Tensor:
         """Draws (num_samples, n, d); differentiable where the distribution's are."""
@@ -103,20 +80,20 @@ class Posterior:
         self, z: Tensor, *, memory_limit: int, progress: Callable[[int], Any] | None = None
     ) -> Tensor:
         """``logsumexp_j log q(z_i | x_j)`` over all n, (m,), of points (m, d), in float64."""
-        total = z.new_full((len(z),), -math.inf, dtype=torch.float64)
+        found = []
         kinds: dict[type[GaussianPairs], list[tuple[Tensor, ...]]] = {}
         for part in self.parts:
             gaussian = gaussian_params(part)
             if gaussian is not None:
                 kinds.setdefault(gaussian[0], []).append(gaussian[1])
-                continue
-            found = _log_sum_of_any(part, z, memory_limit, progress)
-            total = torch.logaddexp(total, found)
+            else:
+                found.append(_log_sum_of_any(part, z, memory_limit, progress))
         for kind, params in kinds.items():
             joined = tuple(torch.cat(column) for column in zip(*params, strict=True))
-            found = log_sum_of_pairs(z, kind, joined, memory_limit=memory_limit, progress=progress)
-            total = found if torch.isneginf(total).all() else torch.logaddexp(total, found)
-        return total
+            found.append(
+                log_sum_of_pairs(z, kind, joined, memory_limit=memory_limit, progress=progress)
+            )
+        return found[0] if len(found) == 1 else torch.logsumexp(torch.stack(found), 0)
 
 
 def _draws_at(part: Distribution, rows: Tensor) -> Tensor:

@@ -61,9 +61,8 @@ class _Column:
     """Some posteriors, with what has come together for them from the rows so far."""
 
     def __init__(self, pairs: GaussianPairs) -> None:
-        self.kind = type(pairs)
         self.params = [param.detach().requires_grad_() for param in pairs.params]
-        self.pairs = self.kind(*self.params)
+        self.pairs = type(pairs)(*self.params)
         self.by_differences: list[Tensor] | None = None
         # Natural parameters, and their gradients, which come first.
         self.naturals: tuple[Tensor, Tensor] | None = None

@@ -84,6 +84,8 @@ def test_latents_that_cannot_be_told_apart_are_refused(wing, rng):
     )
     with pytest.raises(TypeError, match=r"prior: expected a prior of independent latents.*Multi"):
         call(wing, "latent_surgery", posterior, correlated)
+    with pytest.raises(TypeError, match="prior: expected a distribution, got float"):
+        call(wing, "latent_surgery", posterior, 1.0)
     skewed = dist.LogNormal(array(wing, np.zeros((10, 2))), 1.0).to_event(1)
     with pytest.raises(TypeError, match="posterior: expected Gaussian posteriors"):
         call(wing, "latent_surgery", skewed, standard_normal(wing, 2))

@@ -12,7 +12,19 @@ from pyro import poutine
 
 import numpyro_flowkit
 import pyro_flowkit
-from flowkit_core.surgery import Estimate, LatentSurgery, PriorFitResult, surgery_of_terms
+from flowkit_core.surgery import (
+    Estimate,
+    LatentSurgery,
+    PriorFitResult,
+    log_mean_weights,
+    surgery_of_terms,
+)
+from numpyro_flowkit.surgery.importance_log_likelihood_of import (
+    log_likelihoods_of as numpyro_bounds,
+)
+from pyro_flowkit.surgery.importance_log_likelihood_of import (
+    log_likelihoods_of as pyro_bounds,
+)
 from tutorials.vae import (
     data,
     measure_numpyro,
@@ -22,7 +34,7 @@ from tutorials.vae import (
     pictures,
     table,
 )
-from tutorials.vae.outcome import Outcome, log_mean_exp
+from tutorials.vae.outcome import Outcome
 from tutorials.vae.settings import VARIANTS, Settings
 
 TINY = Settings(
@@ -30,6 +42,7 @@ TINY = Settings(
     pseudo_inputs=5, epochs=2, batch_size=40, warm_up=1, check_every=1, particles=5,
     prior_epochs=1,
 )  # fmt: skip
+BOUNDS = {"latent": "z", "batch_size": 512, "num_particles": 50}
 MEASURES = {"pyro": measure_pyro, "numpyro": measure_numpyro}
 # In the default run the two variants that between them go through most of the code.
 QUICK = {("pyro", "standard"), ("pyro", "maf"), ("numpyro", "maf")}
@@ -142,12 +155,12 @@ def test_bounds_of_each_image_average_to_what_the_library_gives(wing, rng):
         rows = torch.from_numpy(x)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            bounds = measure_pyro.log_likelihoods(model, guide, rows, 50)
+            bounds = pyro_bounds(model, guide, rows, **BOUNDS)
             torch.manual_seed(0)
             whole = pyro_flowkit.importance_log_likelihood_of(model, guide, rows, num_particles=50)
     else:
         key = jax.random.key(0)
-        bounds = measure_numpyro.log_likelihoods(model, guide, {}, x, key, 50)
+        bounds = numpyro_bounds(model, guide, {}, x, rng_key=key, **BOUNDS)
         whole = numpyro_flowkit.importance_log_likelihood_of(
             model, guide, {}, x, rng_key=key, num_particles=50
         )
@@ -193,7 +206,7 @@ def test_differences_are_paired(outcomes):
     assert standard.gain_over(standard) == Estimate(0.0, 0.0)
     assert one.kept == 10
     weights = np.array([[1.0, 1e-30], [3.0, 1e-30]])
-    np.testing.assert_allclose(log_mean_exp(np.log(weights)), np.log([2.0, 1e-30]))
+    np.testing.assert_allclose(log_mean_weights(np.log(weights)), np.log([2.0, 1e-30]))
 
 
 def test_the_table_says_what_holds_and_what_does_not(outcomes, images, capsys):

@@ -8,14 +8,13 @@ import numpy as np
 from numpyro import handlers
 
 from numpyro_flowkit import elbo_surgery_of, fit_prior, latent_surgery, maf
-from numpyro_flowkit.surgery.elbo_surgery_of import read_sites
+from numpyro_flowkit.surgery.importance_log_likelihood_of import log_likelihoods_of
 from tutorials.vae.model_numpyro import Vae
 from tutorials.vae.outcome import (
     NUM_DECODED,
     NUM_DRAWS,
     Outcome,
     draws_of_each,
-    log_mean_exp,
 )
 from tutorials.vae.training_numpyro import train
 
@@ -33,6 +32,7 @@ def run(variant, images, settings):
     rows = images.train[: settings.surgery_images]
     model_guide = vae.model, vae.guide, params
     surgery = {"num_samples": settings.draws, "batch_size": BATCH}
+    bounds = {"latent": "z", "batch_size": BATCH, "num_particles": settings.particles}
     with handlers.seed(rng_seed=keys[0]), handlers.substitute(data=params):
         prior, encode = vae.prior(), vae.encoder()
     z = prior.sample(keys[1], (NUM_DRAWS,))
@@ -45,7 +45,7 @@ def run(variant, images, settings):
         prior_fit = _better_prior(encode(rows), prior, settings)
     return Outcome(
         variant=variant,
-        bounds=log_likelihoods(*model_guide, images.held_out, keys[3], settings.particles),
+        bounds=log_likelihoods_of(*model_guide, images.held_out, rng_key=keys[3], **bounds),
         held_out=elbo_surgery_of(*model_guide, images.held_out, rng_key=keys[4], **surgery),
         train=elbo_surgery_of(*model_guide, rows, rng_key=keys[5], **surgery),
         posterior_draws=np.asarray(of_data).reshape(-1, settings.latents),
@@ -56,27 +56,6 @@ def run(variant, images, settings):
         latents=latents,
         prior_fit=prior_fit,
     )
-
-
-def log_likelihoods(model, guide, params, data, rng_key, num_particles):
-    """Log-likelihood of each image by importance weights, (n,).
-
-    `importance_log_likelihood_of` gives the mean of these numbers; a paired comparison of two
-    models needs the numbers themselves.
-    """
-
-    @jax.jit
-    def log_weights(params, x, key):
-        posterior, z, prior, likelihood = read_sites(
-            model, guide, params, (x,), key, "z", num_particles
-        )
-        return prior + likelihood - posterior.log_prob(z)
-
-    parts = [
-        log_mean_exp(log_weights(params, data[i : i + BATCH], jax.random.fold_in(rng_key, k)))
-        for k, i in enumerate(range(0, len(data), BATCH))
-    ]
-    return np.concatenate(parts)
 
 
 def _better_prior(posterior, prior, settings):

@@ -3,19 +3,17 @@
 import time
 from dataclasses import replace
 
-import numpy as np
 import pyro
 import torch
 
 from pyro_flowkit import elbo_surgery_of, fit_prior, latent_surgery, maf
-from pyro_flowkit.surgery.elbo_surgery_of import read_sites
+from pyro_flowkit.surgery.importance_log_likelihood_of import log_likelihoods_of
 from tutorials.vae.model_pyro import Vae
 from tutorials.vae.outcome import (
     NUM_DECODED,
     NUM_DRAWS,
     Outcome,
     draws_of_each,
-    log_mean_exp,
 )
 from tutorials.vae.training_pyro import train
 
@@ -40,6 +38,7 @@ def _measured(vae, images, settings, curve, seconds):
         for part in (images.train[: settings.surgery_images], images.held_out)
     )
     surgery = {"num_samples": settings.draws, "batch_size": BATCH}
+    bounds = {"latent": "z", "batch_size": BATCH, "num_particles": settings.particles}
     prior = vae.prior()
     z = prior.sample((NUM_DRAWS,))
     of_data = vae.encode(rows).sample((draws_of_each(rows),))
@@ -49,7 +48,7 @@ def _measured(vae, images, settings, curve, seconds):
         prior_fit = _better_prior(vae.encode(rows), prior, settings)
     return Outcome(
         variant=vae.variant,
-        bounds=log_likelihoods(vae.model, vae.guide, held_out, settings.particles),
+        bounds=log_likelihoods_of(vae.model, vae.guide, held_out, **bounds),
         held_out=elbo_surgery_of(vae.model, vae.guide, held_out, **surgery),
         train=elbo_surgery_of(vae.model, vae.guide, rows, **surgery),
         posterior_draws=of_data.reshape(-1, settings.latents).cpu().numpy(),
@@ -60,21 +59,6 @@ def _measured(vae, images, settings, curve, seconds):
         latents=latents,
         prior_fit=prior_fit,
     )
-
-
-@torch.no_grad()
-def log_likelihoods(model, guide, data, num_particles):
-    """Log-likelihood of each image by importance weights, (n,).
-
-    `importance_log_likelihood_of` gives the mean of these numbers; a paired comparison of two
-    models needs the numbers themselves.
-    """
-    parts = []
-    for x in data.split(BATCH):
-        posterior, z, prior, likelihood = read_sites(model, guide, (x,), "z", num_particles)
-        log_weights = prior + likelihood - posterior.log_prob(z)
-        parts.append(log_mean_exp(log_weights.cpu().numpy()))
-    return np.concatenate(parts)
 
 
 def _better_prior(posterior, prior, settings):

@@ -68,10 +68,3 @@ NUM_DECODED = 16
 def draws_of_each(rows):
     """How often each of these posteriors is drawn from, so that there are enough of q(z)."""
     return -(-NUM_DRAWS // len(rows))
-
-
-def log_mean_exp(log_weights):
-    """``log (1/K) sum_k w_k`` of log-weights (K, n), in float64."""
-    wide = np.asarray(log_weights, np.float64)
-    largest = wide.max(0)
-    return largest + np.log(np.exp(wide - largest).mean(0))
