@@ -13,8 +13,9 @@ arrays, all pairs; ours in float64, broadcasting in float32 and in chunks of 20 
 few are measured and scaled up. CPU seconds of one thread, in one process, in turns. "Easy": sds 0.1
 to 1, means within +-1; "narrow": sds 0.001, means within +-5. "With gradient": by means, sds and
 draws. Error: largest of 100 draws against float64 differences, of an answer in float32. Memory:
-growth of resident memory during a call. GFLOP/s count the products alone, three for a value and its
-gradient, beside those of a matrix product of 1024 draws. JAX without its x64 flag."""
+growth of resident memory during a call. GFLOP/s count the products over all pairs, one for a value
+and three with its gradient (which leaves out pairs that count for nothing), beside those of tiles
+of 1024 x 1024 alone. JAX without its x64 flag."""
 PROBLEM = {"num_data": 50_000, "dim": 32, "num_chunks": 3}
 QUICK = {"num_data": 4000, "dim": 32, "num_chunks": 2}
 # (backend, with gradient) -> broadcasting over ours.

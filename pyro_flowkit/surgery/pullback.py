@@ -12,7 +12,7 @@ from pyro_flowkit.surgery.gaussian_pairs import GaussianPairs
 def pulled_back(
     z: Tensor,
     pairs: GaussianPairs,
-    tiles: Iterable[tuple[slice, slice, bool]],
+    columns: Iterable[tuple[slice, list[Tensor], bool]],
     out: Tensor,
     gradient: Tensor,
     *,
@@ -24,7 +24,7 @@ def pulled_back(
     Args:
         z: points (m, d).
         pairs: the Gaussians.
-        tiles: (columns, rows, by products?) of every tile, rows after each other.
+        columns: (Gaussians, indices of the points of each tile, by products?).
         out: the sums, (m,).
         gradient: g, (m,).
         of_points: whether the points' gradient is wanted.
@@ -35,26 +35,22 @@ def pulled_back(
     """
     points_total = torch.zeros_like(z) if of_points else None
     totals = [torch.zeros_like(param) if of_params else None for param in pairs.params]
-    done: slice | None = None
-    column = _Column(pairs)
-    for part, rows, fast in tiles:
-        if part != done:
-            _add(totals, done, column.finished() if of_params else [])
-            column, done = _Column(pairs.take(part)), part
-        tile = column.weighted(z[rows], out[rows], gradient[rows], by_products=fast)
-        if tile is None:
-            continue
-        found = column.pull(z[rows], tile, fast, of_points=of_points, of_params=of_params)
-        if points_total is not None and found is not None:
-            points_total[rows] += found
-    _add(totals, done, column.finished() if of_params else [])
+    for part, tiles, by_products in columns:
+        column = _Column(pairs.take(part))
+        for rows in tiles:
+            points = z[rows]
+            weights = column.weighted(points, out[rows], gradient[rows], by_products=by_products)
+            if weights is None:
+                continue
+            found = column.pull(
+                points, weights, by_products, of_points=of_points, of_params=of_params
+            )
+            if points_total is not None and found is not None:
+                points_total[rows] += found
+        for total, one in zip(totals, column.finished() if of_params else [], strict=False):
+            if total is not None:
+                total[part] = one
     return points_total, totals
-
-
-def _add(totals: list[Tensor | None], part: slice | None, found: list[Tensor]) -> None:
-    for total, one in zip(totals, found, strict=False):
-        if total is not None and part is not None:
-            total[part] += one
 
 
 class _Column:

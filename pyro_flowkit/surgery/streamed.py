@@ -1,8 +1,8 @@
 """``log sum_j q(z_i | x_j)`` over all pairs, in tiles: the table of pairs is never held."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,9 +58,13 @@ class _LogSumOfPairs(torch.autograd.Function):
         order, num_good = _narrow_last(z, pairs, shape)
         if num_good < pairs.num:
             pairs = pairs.take(order)
-        out = _forward(z, pairs, num_good, shape, memory_limit, progress)
-        ctx.save_for_backward(z, order, out, *params)
-        ctx.how = kind, num_good, shape, memory_limit
+        columns = list(_columns(pairs, num_good, shape, memory_limit))
+        # Which terms the gradient can leave out, as long as the record is no larger than a tile.
+        fits = 8 * len(columns) * len(z) <= memory_limit
+        highest = z.new_empty(len(columns), len(z)) if fits and any(ctx.needs_input_grad) else None
+        out = _forward(z, pairs, columns, shape, highest, progress)
+        ctx.save_for_backward(z, order, out, highest, *params)
+        ctx.how = kind, columns
         return out
 
     @staticmethod
@@ -69,20 +73,30 @@ class _LogSumOfPairs(torch.autograd.Function):
             raise NotImplementedError(
                 "log_prob of an aggregated posterior: second derivatives are not implemented"
             )
-        z, order, out, *params = ctx.saved_tensors
-        kind, num_good, shape, memory_limit = ctx.how
+        z, order, out, highest, *params = ctx.saved_tensors
+        kind, columns = ctx.how
         wanted = ctx.needs_input_grad
-        pairs = kind(*params)
-        tiles = _tiles(len(z), pairs, num_good, shape, memory_limit)
-        if num_good < pairs.num:
-            pairs = pairs.take(order)
         of_points, of_params = pulled_back(
-            z, pairs, tiles, out, gradients[0], of_points=wanted[0], of_params=any(wanted[4:])
+            z,
+            kind(*params).take(order),
+            _with_live_rows(columns, out, highest),
+            out,
+            gradients[0],
+            of_points=wanted[0],
+            of_params=any(wanted[4:]),
         )
         # Back to the order in which they came.
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)
         return of_points, None, None, None, *(None if p is None else p[back] for p in of_params)
+
+
+class _Columns(NamedTuple):
+    """Some of the posteriors, one after the other."""
+
+    part: slice
+    height: int  # points of a tile
+    by_products: bool
 
 
 def _narrow_last(z: Tensor, pairs: GaussianPairs, shape: tuple[int, int]) -> tuple[Tensor, int]:
@@ -102,55 +116,65 @@ def _narrow_last(z: Tensor, pairs: GaussianPairs, shape: tuple[int, int]) -> tup
     return torch.argsort(bad.to(torch.uint8), stable=True), int((~bad).sum())
 
 
-def _tiles(
-    num_rows: int, pairs: GaussianPairs, num_good: int, shape: tuple[int, int], memory_limit: int
-) -> Any:
-    """(columns, rows, by products?) of every tile, all rows of some columns after each other."""
+def _columns(
+    pairs: GaussianPairs, num_good: int, shape: tuple[int, int], memory_limit: int
+) -> Iterator[_Columns]:
     for part in slices(num_good, shape[1]):
-        for rows in slices(num_rows, shape[0]):
-            yield part, rows, True
+        yield _Columns(part, shape[0], by_products=True)
     # By differences a tile holds d numbers for each pair, of which a few copies exist.
     pairs_at_once = max(memory_limit // (32 * pairs.dim), 1)
-    columns = min(shape[1], pairs_at_once)
-    height = max(min(shape[0], pairs_at_once // columns), 1)
-    for part in slices(pairs.num - num_good, columns):
+    width = min(shape[1], pairs_at_once)
+    height = max(min(shape[0], pairs_at_once // width), 1)
+    for part in slices(pairs.num - num_good, width):
         shifted = slice(part.start + num_good, part.stop + num_good)
-        for rows in slices(num_rows, height):
-            yield shifted, rows, False
+        yield _Columns(shifted, height, by_products=False)
 
 
 def _forward(
     z: Tensor,
     pairs: GaussianPairs,
-    num_good: int,
+    columns: list[_Columns],
     shape: tuple[int, int],
-    memory_limit: int,
+    highest: Tensor | None,
     progress: Callable[[int], Any] | None,
 ) -> Tensor:
+    """The sums; ``highest`` (columns, m) is filled with each point's largest term of each."""
     largest = z.new_full((len(z),), -math.inf)
     total = z.new_zeros(len(z))
-    done, here = None, pairs
     eta = constant = z
     table = z.new_empty(shape[0] * shape[1])
-    for part, rows, fast in _tiles(len(z), pairs, num_good, shape, memory_limit):
-        if part != done:
-            here, done = pairs.take(part), part
-            if fast:
-                eta, constant = here.naturals()
-        points = z[rows]
-        if fast:
-            # New memory for every tile would be paged in every time.
-            tile = table[: len(points) * here.num].view(len(points), here.num)
-            torch.addmm(constant, here.statistics(points), eta.T, out=tile)
-        else:
-            tile = here.by_differences(points)
-        before, highest = largest[rows], tile.amax(1)
-        if not bool((highest - before < NEGLIGIBLE).all()):
-            now = torch.maximum(before, highest)
-            # Of terms relative to the largest one, float32 keeps all that counts.
-            terms = tile.sub_(now[:, None]).to(torch.float32).clamp_(min=LOWEST).exp_()
-            total[rows] = total[rows] * torch.exp(before - now) + terms.sum(1)
-            largest[rows] = now
-        if progress is not None:
-            progress(len(points) * here.num)
+    for index, (part, height, by_products) in enumerate(columns):
+        here = pairs.take(part)
+        if by_products:
+            eta, constant = here.naturals()
+        for rows in slices(len(z), height):
+            points = z[rows]
+            if by_products:
+                # New memory for every tile would be paged in every time.
+                tile = table[: len(points) * here.num].view(len(points), here.num)
+                torch.addmm(constant, here.statistics(points), eta.T, out=tile)
+            else:
+                tile = here.by_differences(points)
+            before, top = largest[rows], tile.amax(1)
+            if highest is not None:
+                highest[index, rows] = top
+            if not bool((top - before < NEGLIGIBLE).all()):
+                now = torch.maximum(before, top)
+                # Of terms relative to the largest one, float32 keeps all that counts.
+                terms = tile.sub_(now[:, None]).to(torch.float32).clamp_(min=LOWEST).exp_()
+                total[rows] = total[rows] * torch.exp(before - now) + terms.sum(1)
+                largest[rows] = now
+            if progress is not None:
+                progress(len(points) * here.num)
     return largest + total.log()
+
+
+def _with_live_rows(
+    columns: list[_Columns], out: Tensor, highest: Tensor | None
+) -> Iterator[tuple[slice, list[Tensor], bool]]:
+    """(columns, points of each tile, by products?): the points to which a column counts."""
+    everything = torch.arange(len(out), device=out.device)
+    for index, (part, height, by_products) in enumerate(columns):
+        live = everything if highest is None else everything[highest[index] - out >= NEGLIGIBLE]
+        if len(live):
+            yield part, list(live.split(height)), by_products
