@@ -33,6 +33,8 @@ from tutorials.vae import (
     model_pyro,
     pictures,
     table,
+    training_numpyro,
+    training_pyro,
 )
 from tutorials.vae.outcome import Outcome
 from tutorials.vae.settings import VARIANTS, Settings
@@ -95,20 +97,21 @@ def test_the_warm_up_scales_the_kl_alone(wing, images):
         vae = model_pyro.Vae("maf", images, TINY)
         with pyro.get_param_store().scope():
             sites = [
-                poutine.trace(part).get_trace(torch.from_numpy(x), 0.5).nodes
+                poutine.trace(training_pyro.weighted(part)).get_trace(torch.from_numpy(x), 0.5)
                 for part in (vae.model, vae.guide)
             ]
+        of_model, of_guide = (trace.nodes for trace in sites)
     else:
         vae = model_numpyro.Vae("standard", images, TINY)
-        sites = [
-            handlers.trace(handlers.seed(part, jax.random.key(0))).get_trace(x, 0.5)
+        of_model, of_guide = (
+            handlers.trace(
+                handlers.seed(training_numpyro.weighted(part), jax.random.key(0))
+            ).get_trace(x, 0.5)
             for part in (vae.model, vae.guide)
-        ]
-    of_model, of_guide = sites
+        )
     assert of_model["z"]["scale"] == of_guide["z"]["scale"] == 0.5
     assert of_model["x"]["scale"] in (None, 1.0)
-    weights = [TINY.kl_weight(epoch) for epoch in range(3)]
-    assert weights == [0.5, 1.0, 1.0]
+    assert [TINY.kl_weight(epoch) for epoch in range(3)] == [0.5, 1.0, 1.0]
 
 
 def test_a_run_leaves_pyro_as_it_was(images):

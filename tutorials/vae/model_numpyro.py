@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jax import nn
-from numpyro import handlers
 from numpyro.distributions import constraints
 
 from numpyro_flowkit import FlowDistribution, flow_prior, iaf, maf, realnvp, vamp_prior
@@ -25,20 +24,19 @@ class Vae:
         self.settings = settings
         self._images = images
 
-    def model(self, x, kl_weight=1.0):
-        """Decode a draw of the prior; ``kl_weight`` scales log p(z) alone."""
+    def model(self, x):
+        """Decode a draw of the prior."""
         decoder = self._decoder()
         prior = self.prior()
         with numpyro.plate("images", len(x)):
-            with handlers.scale(scale=kl_weight):
-                z = numpyro.sample("z", prior)
+            z = numpyro.sample("z", prior)
             likelihood = dist.Bernoulli(logits=networks.apply(decoder, z)).to_event(1)
             numpyro.sample("x", likelihood, obs=x)
 
-    def guide(self, x, kl_weight=1.0):
-        """Encode; ``kl_weight`` scales log q(z | x): with the model's, the whole KL."""
+    def guide(self, x):
+        """Encode."""
         encode = self.encoder()
-        with numpyro.plate("images", len(x)), handlers.scale(scale=kl_weight):
+        with numpyro.plate("images", len(x)):
             numpyro.sample("z", encode(x))
 
     def encoder(self):

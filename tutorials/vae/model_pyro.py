@@ -5,7 +5,6 @@ from itertools import pairwise
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from torch import nn
 from torch.distributions import constraints
 
@@ -56,21 +55,20 @@ class Vae(nn.Module):
         self.register_buffer("pseudo_inputs", start)
         self.register_buffer("zeros", torch.zeros(s.latents))
 
-    def model(self, x, kl_weight=1.0):
-        """Decode a draw of the prior; ``kl_weight`` scales log p(z) alone."""
+    def model(self, x):
+        """Decode a draw of the prior."""
         pyro.module("decoder", self.decoder)
         prior = self.prior()
         with pyro.plate("images", len(x)):
-            with poutine.scale(scale=kl_weight):
-                z = pyro.sample("z", prior)
+            z = pyro.sample("z", prior)
             pyro.sample("x", dist.Bernoulli(logits=self.decoder(z)).to_event(1), obs=x)
 
-    def guide(self, x, kl_weight=1.0):
-        """Encode; ``kl_weight`` scales log q(z | x): with the model's, the whole KL."""
+    def guide(self, x):
+        """Encode."""
         pyro.module("encoder", self.encoder)
         if self.variant == "iaf":
             pyro.module("encoder_flow", self.flow)
-        with pyro.plate("images", len(x)), poutine.scale(scale=kl_weight):
+        with pyro.plate("images", len(x)):
             pyro.sample("z", self.encode(x))
 
     def encode(self, x):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from flowkit_core.warmup import kl_warmup
+
 # What stands in the tables and the pictures, in their order. The first is what others are held to.
 VARIANTS = {
     "standard": "standard Normal prior",
@@ -68,4 +70,4 @@ class Settings:
 
     def kl_weight(self, epoch):
         """Weight of the KL in an epoch, counted from 0; never 0, which no scale handler takes."""
-        return min(1.0, (epoch + 1) / (self.warm_up + 1))
+        return kl_warmup(epoch + 1, self.warm_up + 1)

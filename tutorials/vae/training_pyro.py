@@ -5,6 +5,8 @@ import torch
 from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import ExponentialLR
 
+from pyro_flowkit import kl_weight
+
 VALIDATION_PARTICLES = 10
 
 
@@ -23,7 +25,7 @@ def train(vae, images, settings):
         "optim_args": {"lr": settings.learning_rate, "weight_decay": settings.weight_decay},
         "gamma": settings.decay(),
     })  # fmt: skip
-    svi = SVI(vae.model, vae.guide, optimiser, Trace_ELBO())
+    svi = SVI(weighted(vae.model), weighted(vae.guide), optimiser, Trace_ELBO())
     validating = Trace_ELBO(num_particles=VALIDATION_PARTICLES)
     best, curve = None, []
     for number in range(settings.epochs):
@@ -41,6 +43,11 @@ def train(vae, images, settings):
             curve.append((number + 1, elbo))
     _put_back(best)
     return curve
+
+
+def weighted(part):
+    """A model or a guide of which the KL counts as often as its second argument says."""
+    return lambda x, weight: kl_weight(part, weight)(x)
 
 
 def _copies():
