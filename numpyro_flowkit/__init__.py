@@ -25,7 +25,13 @@ from numpyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
-from numpyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
+from numpyro_flowkit.priors import (
+    FreeBitsELBO,
+    flow_prior,
+    kl_weight,
+    mixture_prior,
+    vamp_prior,
+)
 from numpyro_flowkit.recipes import (
     compose,
     iaf,
@@ -71,6 +77,7 @@ __all__ = [
     "Flow",
     "FlowDistribution",
     "FlowInit",
+    "FreeBitsELBO",
     "GuideDiagnostics",
     "ImportanceWeightedELBO",
     "LatentSurgery",

@@ -1,4 +1,4 @@
-"""Arrays that are spread over devices: explicit shardings, and the axes of ``jax.shard_map``.
+"""Arrays that are spread over devices: their meshes, and the axes of ``jax.shard_map``.
 
 Three ways lead there, and two of them show in the types of arrays. *Automatic* axes of a mesh are
 the compiler's business. *Explicit* axes are part of an array's type, and every operation has to say
@@ -11,11 +11,53 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array, lax
 from jax.core import ShapedArray
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, auto_axes
 
 Axes = frozenset[str]
+
+
+def is_spread(leaf: Any) -> bool:
+    """Whether it is an array on several devices, and not one that is being traced."""
+    is_array = isinstance(leaf, Array) and not isinstance(leaf, jax.core.Tracer)
+    return is_array and len(leaf.sharding.device_set) > 1
+
+
+def automatic_sharding(sharding: NamedSharding) -> NamedSharding:
+    """The same places, as the compiler's business."""
+    mesh: Any = sharding.mesh
+    axes = (AxisType.Auto,) * len(mesh.axis_names)
+    return NamedSharding(Mesh(mesh.devices, mesh.axis_names, axis_types=axes), sharding.spec)
+
+
+def automatic(tree: Any) -> Any:
+    """The same tree, explicit shardings of arrays made automatic: the compiler's business.
+
+    With explicit ones every operation of a model and of its derivatives would have to say where
+    its result lies.
+    """
+
+    def one(leaf: Any) -> Any:
+        if not is_spread(leaf) or not isinstance(leaf.sharding, NamedSharding):
+            return leaf
+        return jax.device_put(leaf, automatic_sharding(leaf.sharding))
+
+    return jax.tree.map(one, tree)
+
+
+def row_mesh(tree: Any) -> Mesh | None:
+    """A mesh of one axis, "rows", of the devices that arrays of a tree are spread over; or None."""
+    for leaf in filter(is_spread, jax.tree.leaves(tree)):
+        where = leaf.sharding
+        devices = (
+            where.mesh.devices.reshape(-1)
+            if isinstance(where, NamedSharding)
+            else np.array(sorted(where.device_set, key=lambda device: device.id))
+        )
+        return Mesh(devices, ("rows",), axis_types=(AxisType.Auto,))
+    return None
 
 
 def varying_axes(*arrays: Any) -> Axes:

@@ -25,7 +25,13 @@ from pyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
-from pyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
+from pyro_flowkit.priors import (
+    FreeBitsELBO,
+    flow_prior,
+    kl_weight,
+    mixture_prior,
+    vamp_prior,
+)
 from pyro_flowkit.recipes import (
     compose,
     iaf,
@@ -70,6 +76,7 @@ __all__ = [
     "Estimate",
     "Flow",
     "FlowDistribution",
+    "FreeBitsELBO",
     "GuideDiagnostics",
     "ImportanceWeightedELBO",
     "LatentSurgery",

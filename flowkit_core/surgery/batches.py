@@ -8,13 +8,14 @@ from flowkit_core.surgery.tiles import slices
 Arguments = tuple[Any, ...]
 
 
-def batches_of(data: Any, batch_size: int) -> Iterator[Arguments]:
+def batches_of(data: Any, batch_size: int, *, allow_none: bool = False) -> Iterator[Arguments]:
     """Arguments of model and guide, batch by batch.
 
     Args:
         data: an array whose first axis is that of data points, a tuple of such arrays (several
             arguments), or an iterable of batches, each an array or a tuple or list of arrays.
         batch_size: rows of a batch, where the data are arrays.
+        allow_none: whether arrays may be empty.
 
     Raises:
         TypeError: for data that cannot be taken apart.
@@ -28,7 +29,7 @@ def batches_of(data: Any, batch_size: int) -> Iterator[Arguments]:
     arrays = data if isinstance(data, tuple) else (data,)
     if all(_is_array(array) for array in arrays):
         lengths = {len(array) for array in arrays}
-        if len(lengths) != 1 or 0 in lengths:
+        if len(lengths) != 1 or (0 in lengths and not allow_none):
             raise ValueError(
                 "data: expected at least one data point and arrays of one length, got "
                 f"{[len(array) for array in arrays]}"

@@ -71,12 +71,13 @@ of a vector for each data point; got batch shape (100, 8) and event shape (); ca
     )
 
 
-def posterior_parts(posterior: Any, distribution: Any) -> list[Any]:
+def posterior_parts(posterior: Any, distribution: Any, *, allow_none: bool = False) -> list[Any]:
     """The distributions that a posterior is made of: one, or one for each batch.
 
     Args:
         posterior: a distribution or an iterable of them, which is read once.
         distribution: what a distribution is in the wing that asks.
+        allow_none: whether there may be no data points: parts without any are left out.
 
     Raises:
         TypeError: for something else.
@@ -88,13 +89,17 @@ def posterior_parts(posterior: Any, distribution: Any) -> list[Any]:
             "posterior: expected a distribution or an iterable of them, got "
             f"{type(posterior).__name__}"
         )
-    parts: list[Any] = [posterior] if single else list(posterior)
-    if not parts:
+    given: list[Any] = [posterior] if single else list(posterior)
+    if not given and not allow_none:
         raise ValueError("posterior: expected at least one batch, got none")
-    for index, part in enumerate(parts):
+    parts: list[Any] = []
+    for index, part in enumerate(given):
         where = "posterior" if single else f"posterior[{index}]"
         if not isinstance(part, distribution):
             raise TypeError(f"{where}: expected a distribution, got {type(part).__name__}")
+        if allow_none and tuple(part.batch_shape) == (0,):
+            continue
+        parts.append(part)
         check_posterior_shapes(part.batch_shape, part.event_shape, where)
         if part.event_shape != parts[0].event_shape:
             raise ValueError(

@@ -16,9 +16,10 @@ from numpyro_flowkit.guides.guide_trainer import GuideTrainer
 from numpyro_flowkit.guides.layers import has_frame
 from numpyro_flowkit.guides.model_checks import check_start
 from numpyro_flowkit.guides.objectives import ElboObjective, FlowObjective
-from numpyro_flowkit.guides.sharding import automatic, checked_particles
+from numpyro_flowkit.guides.sharding import checked_particles
 from numpyro_flowkit.guides.start import started_params
 from numpyro_flowkit.guides.warm_start import find_start
+from numpyro_flowkit.spread import automatic
 
 
 def fit_guide(

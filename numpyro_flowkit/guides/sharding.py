@@ -10,8 +10,10 @@ from typing import Any
 
 import jax
 from jax import Array
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.tree_util import PyTreeDef
+
+from numpyro_flowkit.spread import automatic_sharding, is_spread
 
 
 class SpreadArguments:
@@ -34,7 +36,7 @@ class SpreadArguments:
         self._leaves: list[Any]
         self._structure: PyTreeDef
         self._leaves, self._structure = jax.tree.flatten((args, kwargs))
-        self._places = [i for i, leaf in enumerate(self._leaves) if _is_spread(leaf)]
+        self._places = [i for i, leaf in enumerate(self._leaves) if is_spread(leaf)]
         self.arrays = [self._leaves[i] for i in self._places]
 
     def filled(self, arrays: list[Array]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -44,21 +46,6 @@ class SpreadArguments:
             leaves[i] = array
         args, kwargs = jax.tree.unflatten(self._structure, leaves)
         return args, kwargs
-
-
-def automatic(tree: Any) -> Any:
-    """The same tree, explicit shardings of arrays made automatic: the compiler's business.
-
-    With explicit ones every operation of a model and of its derivatives would have to say where
-    its result lies.
-    """
-
-    def one(leaf: Any) -> Any:
-        if not _is_spread(leaf) or not isinstance(leaf.sharding, NamedSharding):
-            return leaf
-        return jax.device_put(leaf, _automatic(leaf.sharding))
-
-    return jax.tree.map(one, tree)
 
 
 def checked_particles(
@@ -91,7 +78,7 @@ def checked_particles(
                 f"{name}: expected a multiple of {pieces}, into which particle_sharding cuts the "
                 f"particles, got {count}"
             )
-    return _automatic(sharding)
+    return automatic_sharding(sharding)
 
 
 def spread_rows(tree: Any, sharding: NamedSharding | None, count: int) -> Any:
@@ -111,17 +98,6 @@ def everywhere(sharding: NamedSharding | None, arrays: list[Array]) -> NamedShar
     found = [array.sharding for array in arrays]
     known = [s for s in (sharding, *found) if isinstance(s, NamedSharding)]
     return NamedSharding(known[0].mesh, PartitionSpec()) if known else None
-
-
-def _is_spread(leaf: Any) -> bool:
-    is_array = isinstance(leaf, Array) and not isinstance(leaf, jax.core.Tracer)
-    return is_array and len(leaf.sharding.device_set) > 1
-
-
-def _automatic(sharding: NamedSharding) -> NamedSharding:
-    mesh: Any = sharding.mesh
-    axes = (AxisType.Auto,) * len(mesh.axis_names)
-    return NamedSharding(Mesh(mesh.devices, mesh.axis_names, axis_types=axes), sharding.spec)
 
 
 def _pieces(sharding: NamedSharding) -> int:

@@ -15,9 +15,10 @@ from flowkit_core.warm_start.target import Floats
 from numpyro_flowkit.guides.auto_flow import AutoFlow
 from numpyro_flowkit.guides.layers import affine_layer
 from numpyro_flowkit.guides.model_checks import check_start
-from numpyro_flowkit.guides.sharding import SpreadArguments, automatic
+from numpyro_flowkit.guides.sharding import SpreadArguments
 from numpyro_flowkit.guides.start import started_params
 from numpyro_flowkit.guides.target import Params, in_chunks, log_density
+from numpyro_flowkit.spread import automatic
 from numpyro_flowkit.transforms import Compose
 
 

@@ -14,8 +14,9 @@ from numpyro.infer.autoguide import AutoContinuous
 
 from flowkit_core import checks, model_problems
 from numpyro_flowkit.distributions import FlowDistribution, base_log_prob
-from numpyro_flowkit.guides.sharding import SpreadArguments, automatic
+from numpyro_flowkit.guides.sharding import SpreadArguments
 from numpyro_flowkit.guides.target import Params, log_density
+from numpyro_flowkit.spread import automatic
 
 
 class WeightedDraws(NamedTuple):

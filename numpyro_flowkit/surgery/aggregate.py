@@ -8,6 +8,7 @@ from jax import Array
 
 from flowkit_core import checks
 from flowkit_core.surgery import MEMORY_LIMIT, check_memory_limit, check_points
+from numpyro_flowkit.spread import automatic
 from numpyro_flowkit.surgery.draws import log_aggregate
 from numpyro_flowkit.surgery.posterior import Posterior
 from numpyro_flowkit.surgery.precision import is_traced
@@ -26,8 +27,9 @@ def aggregate_log_prob(
     Only in a trace (``jit``, ``grad``) with the flag off is it computed in float32, pair by pair
     where a product would cancel.
 
-    Cost: n densities for each z; see `elbo_surgery`. The gradient, by z and by the parameters of
-    the posterior, computes them anew and holds none: some three times the cost of the value.
+    Cost: n densities for each z; see `elbo_surgery`, also for arrays on several devices. The
+    gradient, by z and by the parameters of the posterior, computes them anew and holds none: some
+    three times the cost of the value.
 
     Args:
         posterior: one distribution with a row for each data point, batch shape (n,) and event shape
@@ -54,7 +56,7 @@ def aggregate_log_prob(
     """
     rows = Posterior(posterior)
     checks.boolean("progress", progress)
-    z = jnp.asarray(z)
+    z = automatic(jnp.asarray(z))
     if not jnp.issubdtype(z.dtype, jnp.floating):
         raise TypeError(f"z: expected floating numbers, got {z.dtype}")
     # In a trace there are no numbers to look at.

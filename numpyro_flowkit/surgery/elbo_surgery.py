@@ -55,6 +55,10 @@ def elbo_surgery(
     per pair (``d (d + 3) / 2`` for full covariance), else the posterior's own ``log_prob``. Bounds,
     ``num_samples n num_others``. Computed in float64, within ``memory_limit``.
 
+    Several devices: where arrays of the posterior are spread over a mesh, or the points are, the
+    pairs are divided among its devices by points, each of which sees all posteriors, with
+    ``memory_limit`` for each device. In a trace (``jit``, ``grad``) the compiler decides.
+
     Stability: where Gaussians are so narrow that the product's rounding would exceed 1e-6 nats,
     the pairs are evaluated by differences.
 

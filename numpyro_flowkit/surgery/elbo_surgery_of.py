@@ -20,6 +20,7 @@ from flowkit_core.surgery import (
     check_posterior_shapes,
     data_axis,
 )
+from numpyro_flowkit.surgery.compiled import compiled
 from numpyro_flowkit.surgery.draws import surgery_of_draws
 from numpyro_flowkit.surgery.posterior import Posterior
 
@@ -52,7 +53,9 @@ def elbo_surgery_of(
 
     Cost: the guide once and the model ``num_samples`` times for each data point, and what
     `elbo_surgery` costs. The data may be an iterable of batches; only the posteriors' parameters
-    and the draws of all data points are held at once.
+    and the draws of all data points are held at once. Model and guide are compiled at the first
+    call and for new shapes. They have to be pure functions, as under any ``jit``: what they read
+    besides arguments and parameters counts as it was in the first call.
 
     Args:
         model: called with each batch.
@@ -93,14 +96,10 @@ def elbo_surgery_of(
     """
     settings = SurgerySettings(num_samples, method, num_others, memory_limit, progress)
     size = checks.positive_int("batch_size", batch_size)
-
-    @jax.jit
-    def read(params: dict[str, Any], batch: tuple[Any, ...], key: Array) -> _Read:
-        return read_sites(model, guide, params, batch, key, latent, num_samples)
-
+    read = compiled(read_sites, model, guide)
     of_draws, of_others = jax.random.split(rng_key)
     found = [
-        read(params, batch, jax.random.fold_in(of_draws, index))
+        read(params, batch, jax.random.fold_in(of_draws, index), latent, num_samples)
         for index, batch in enumerate(batches_of(data, size))
     ]
     if not found:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flowkit_core import checks
 from flowkit_core.surgery import Estimate, batches_of, log_mean_weights, mean_over_rows
+from numpyro_flowkit.surgery.compiled import compiled
 from numpyro_flowkit.surgery.elbo_surgery_of import read_sites
 
 
@@ -30,7 +31,7 @@ def importance_log_likelihood_of(
     ELBO and the closer to ``log p(x)`` the more particles K there are. The standard error is that
     of the data points as a sample of their population.
 
-    Cost: the model K times for each data point, the guide once.
+    Cost: the model K times for each data point, the guide once; compiled as for `elbo_surgery_of`.
 
     Args:
         model: as for `elbo_surgery_of`.
@@ -91,18 +92,27 @@ def log_likelihoods_of(
     """The same for each data point, (n,), as a paired comparison of two models needs it."""
     size = checks.positive_int("batch_size", batch_size)
     count = checks.positive_int("num_particles", num_particles)
-
-    @jax.jit
-    def log_weights(params: dict[str, Any], batch: tuple[Any, ...], key: Array) -> Array:
-        posterior, z, prior, likelihood = read_sites(
-            model, guide, params, batch, key, latent, count
-        )
-        return prior + likelihood - posterior.log_prob(z)
-
+    log_weights = compiled(_log_weights, model, guide)
     parts = [
-        log_weights(params, batch, jax.random.fold_in(rng_key, index))
+        log_weights(params, batch, jax.random.fold_in(rng_key, index), latent, count)
         for index, batch in enumerate(batches_of(data, size))
     ]
     if not parts:
         raise ValueError("data: expected at least one batch, got none")
     return np.concatenate([log_mean_weights(np.asarray(part, np.float64)) for part in parts])
+
+
+def _log_weights(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    params: dict[str, Any],
+    batch: tuple[Any, ...],
+    key: Array,
+    latent: str,
+    num_particles: int,
+) -> Array:
+    """Log-weights (K, b) of the draws of a batch."""
+    posterior, z, prior, likelihood = read_sites(
+        model, guide, params, batch, key, latent, num_particles
+    )
+    return prior + likelihood - posterior.log_prob(z)

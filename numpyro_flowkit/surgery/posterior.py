@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array, lax
 from jax.scipy.special import logsumexp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flowkit_core.surgery import consecutive, posterior_parts, rows_per_tile, slices
+from numpyro_flowkit.spread import automatic, row_mesh
 from numpyro_flowkit.surgery.gaussian_pairs import GaussianPairs, gaussian_params
 from numpyro_flowkit.surgery.precision import float64, is_traced
-from numpyro_flowkit.surgery.streamed import Plan, log_sum_of_pairs, plan_for
+from numpyro_flowkit.surgery.streamed import log_sum_of_pairs, plan_for
 
 # Numbers that a flow's or another distribution's density holds for each latent of each pair: a
 # guess, for a conditional flow with hidden layers of some ten times d.
@@ -37,7 +39,9 @@ class Posterior:
     """
 
     def __init__(self, posterior: dist.Distribution | Iterable[dist.Distribution]) -> None:
-        self.parts: list[dist.Distribution] = posterior_parts(posterior, dist.Distribution)
+        self.parts: list[dist.Distribution] = [
+            automatic(part) for part in posterior_parts(posterior, dist.Distribution)
+        ]
         self.sizes = [part.batch_shape[0] for part in self.parts]
         self.num_data = sum(self.sizes)
         self.dim: int = self.parts[0].event_shape[0]
@@ -89,6 +93,7 @@ class Posterior:
 
         In float64, unless it is being traced with JAX's x64 flag off.
         """
+        mesh = None if is_traced(z, self.parts) else row_mesh((z, self.parts))
         found = []
         kinds: dict[type[GaussianPairs], list[tuple[Array, ...]]] = {}
         for part in self.parts:
@@ -96,10 +101,10 @@ class Posterior:
             if gaussian is not None:
                 kinds.setdefault(gaussian[0], []).append(gaussian[1])
             else:
-                found.append(_log_sum_of_any(part, z, memory_limit, progress))
+                found.append(_log_sum_of_any(part, z, mesh, memory_limit, progress))
         for kind, params in kinds.items():
             joined = tuple(jnp.concatenate(column) for column in zip(*params, strict=True))
-            found.append(_log_sum_of_gaussians(kind, joined, z, memory_limit, progress))
+            found.append(_log_sum_of_gaussians(kind, joined, z, mesh, memory_limit, progress))
         return found[0] if len(found) == 1 else _in_float64(_log_of_sum, *found)
 
     def average(self, log_sum: Array) -> Array:
@@ -138,31 +143,80 @@ def _own_of_gaussians(kind: type[GaussianPairs], z: Array, *params: Array) -> Ar
     return lax.map(kind(*params).own, flat).reshape(z.shape[:-1])
 
 
-_log_sum_compiled = jax.jit(log_sum_of_pairs, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled(
+    score: Callable[..., Array], how: Any, mesh: Mesh | None, z: Array, posterior: Any
+) -> Array:
+    """``score(how, z, posterior)``, (m,); on several devices each scores some of the points.
+
+    Inside of ``shard_map`` no device asks another one, compiled sweeps of flows included.
+    """
+    if mesh is None:
+        return score(how, z, posterior)
+    mapped = jax.shard_map(
+        partial(score, how), mesh=mesh, in_specs=(_ROWS, PartitionSpec()), out_specs=_ROWS,
+        check_vma=False,
+    )  # fmt: skip
+    scores: Array = mapped(z, posterior)
+    return scores
+
+
+_ROWS = PartitionSpec("rows")
+
+
+def _in_chunks(
+    score: Callable[[Array], Array],
+    z: Array,
+    mesh: Mesh | None,
+    num_data: int,
+    progress: Callable[[int], Any] | None,
+) -> Array:
+    """The scores (m,) of points, some at a time, spread over the mesh."""
+    found = []
+    for rows in slices(len(z), _POINTS * (1 if mesh is None else mesh.size)):
+        points, count = z[rows], rows.stop - rows.start
+        if mesh is not None:
+            points = jnp.pad(points, ((0, -count % mesh.size), (0, 0)), mode="edge")
+            points = jax.device_put(points, NamedSharding(mesh, _ROWS))
+        found.append(score(points)[:count])
+        if progress is not None:
+            found[-1].block_until_ready()
+            progress(count * num_data)
+    return _wide(found) if found else jnp.zeros(0)
+
+
+def _everywhere(posterior: Any, mesh: Mesh | None) -> Any:
+    """A whole copy on each device, which is linear in the number of data points."""
+    if mesh is None:
+        return posterior
+    return jax.device_put(posterior, NamedSharding(mesh, PartitionSpec()))
+
+
+def _per_device(count: int, mesh: Mesh | None) -> int:
+    return count if mesh is None else count // mesh.size
 
 
 def _log_sum_of_gaussians(
     kind: type[GaussianPairs],
     params: tuple[Array, ...],
     z: Array,
+    mesh: Mesh | None,
     memory_limit: int,
     progress: Callable[[int], Any] | None,
 ) -> Array:
-    def of_points(plan: Plan, points: Array, *params: Array) -> Array:
-        return _log_sum_compiled(plan, points, params)
+    everywhere = _everywhere(params, mesh)
 
-    found = []
-    for rows in slices(len(z), _POINTS):
-        plan = plan_for(kind, params, rows.stop - rows.start, memory_limit)
-        found.append(_in_float64(partial(of_points, plan), z[rows], *params))
-        if progress is not None:
-            found[-1].block_until_ready()
-            progress((rows.stop - rows.start) * len(params[0]))
-    return _wide(found) if found else jnp.zeros(0)
+    def score(points: Array) -> Array:
+        plan = plan_for(kind, params, _per_device(len(points), mesh), memory_limit)
+        return _in_float64(
+            lambda points, *params: _compiled(log_sum_of_pairs, plan, mesh, points, params),
+            points, *everywhere,
+        )  # fmt: skip
+
+    return _in_chunks(score, z, mesh, len(params[0]), progress)
 
 
-@partial(jax.jit, static_argnums=2)
-def _log_sum_by_rows(part: dist.Distribution, z: Array, size: int) -> Array:
+def _log_sum_by_rows(size: int, z: Array, part: dist.Distribution) -> Array:
     def score(points: Array) -> Array:
         return logsumexp(part.log_prob(points[:, None]), 1)
 
@@ -174,16 +228,17 @@ def _log_sum_by_rows(part: dist.Distribution, z: Array, size: int) -> Array:
 def _log_sum_of_any(
     part: dist.Distribution,
     z: Array,
+    mesh: Mesh | None,
     memory_limit: int,
     progress: Callable[[int], Any] | None,
 ) -> Array:
     """The same for any distribution: some points against all data points of a batch at once."""
     count = part.batch_shape[0]
     size = rows_per_tile(_COPIES * count * z.shape[-1] * z.dtype.itemsize, memory_limit)
-    found = []
-    for rows in slices(len(z), _POINTS):
-        found.append(_log_sum_by_rows(part, z[rows], min(size, rows.stop - rows.start)))
-        if progress is not None:
-            found[-1].block_until_ready()
-            progress((rows.stop - rows.start) * count)
-    return _wide(found) if found else jnp.zeros(0)
+    everywhere = _everywhere(part, mesh)
+
+    def score(points: Array) -> Array:
+        rows = min(size, _per_device(len(points), mesh))
+        return _compiled(_log_sum_by_rows, rows, mesh, points, everywhere)
+
+    return _in_chunks(score, z, mesh, count, progress)

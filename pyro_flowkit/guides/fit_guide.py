@@ -15,8 +15,8 @@ from pyro_flowkit.guides.guide_trainer import GuideTrainer
 from pyro_flowkit.guides.layers import has_frame
 from pyro_flowkit.guides.model_checks import check_start, meet
 from pyro_flowkit.guides.objectives import ElboObjective, FlowObjective, Objective
-from pyro_flowkit.guides.process_group import Group
 from pyro_flowkit.guides.warm_start import find_start
+from pyro_flowkit.process_group import Group
 
 if TYPE_CHECKING:  # there are builds of torch without it
     from torch.distributed import ProcessGroup

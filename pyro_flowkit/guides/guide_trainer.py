@@ -13,7 +13,7 @@ from flowkit_core.fitting.guide_settings import EVALUATION_CHUNK, EVALUATION_DRA
 from flowkit_core.fitting.state import Arrays
 from pyro_flowkit.guides.devices import cuda_devices
 from pyro_flowkit.guides.objectives import Objective, chunks
-from pyro_flowkit.guides.process_group import Group
+from pyro_flowkit.process_group import Group
 
 
 class GuideTrainer:

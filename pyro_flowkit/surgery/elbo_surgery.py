@@ -1,6 +1,7 @@
 """The ELBO's terms: reconstruction, average KL, mutual information, marginal KL."""
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,9 +16,13 @@ from flowkit_core.surgery import (
     check_log_likelihood,
     check_prior,
 )
-from pyro_flowkit.bases.base import lent_generator
+from pyro_flowkit.process_group import Group
 from pyro_flowkit.surgery.draws import surgery_of_draws
 from pyro_flowkit.surgery.posterior import Posterior
+from pyro_flowkit.surgery.shards import own_stream
+
+if TYPE_CHECKING:  # there are builds of torch without it
+    from torch.distributed import ProcessGroup
 
 LogLikelihood = Callable[[Tensor, slice], Tensor]
 
@@ -33,6 +38,7 @@ def elbo_surgery(
     num_others: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
     progress: bool = False,
+    process_group: "ProcessGroup | None" = None,
     generator: torch.Generator | None = None,
 ) -> ElboSurgery:
     """Take the ELBO of n data points apart, with a standard error for each term.
@@ -72,6 +78,10 @@ def elbo_surgery(
         num_others: for "bounds"; 255 by default, or all if those are fewer.
         memory_limit: bytes for a tile of pairs.
         progress: show a progress bar of pairs.
+        process_group: of ``torch.distributed``, whose processes all call this function with the
+            same settings, each with its own data points: some of them, or none (an empty list).
+            They share the work, and all get the same result, that of all data points.
+            Each draws from a stream of its own, seeded by the first one's generator.
         generator: source of randomness; torch's own by default.
 
     Returns:
@@ -95,7 +105,8 @@ def elbo_surgery(
         True
     """
     settings = SurgerySettings(num_samples, method, num_others, memory_limit, progress)
-    return surgery_of(Posterior(posterior), prior, settings, log_likelihood, generator)
+    rows = Posterior(posterior, Group(process_group))
+    return surgery_of(rows, prior, settings, log_likelihood, generator)
 
 
 @torch.no_grad()
@@ -107,6 +118,7 @@ def mutual_information(
     num_others: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
     progress: bool = False,
+    process_group: "ProcessGroup | None" = None,
     generator: torch.Generator | None = None,
 ) -> Estimate | Bounds:
     """Mutual information of z and the index of the data point, ``E log q(z | x_i) / q(z)``.
@@ -121,9 +133,10 @@ def mutual_information(
         True
     """
     settings = SurgerySettings(num_samples, method, num_others, memory_limit, progress)
-    rows = Posterior(posterior)
-    with lent_generator(generator):
-        z = rows.sample(settings.num_samples)
+    rows = Posterior(posterior, Group(process_group))
+    rows.group.check_same("settings", (num_samples, method, num_others))
+    with own_stream(generator, rows.group):
+        z = rows.group.together(lambda: rows.sample(settings.num_samples))
         # Whatever the prior, the information is the same.
         found = surgery_of_draws(rows, z, z.new_zeros(z.shape[:2]), None, settings)
     return found.mutual_information
@@ -138,6 +151,7 @@ def marginal_kl(
     num_others: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
     progress: bool = False,
+    process_group: "ProcessGroup | None" = None,
     generator: torch.Generator | None = None,
 ) -> Estimate | Bounds:
     """``KL(q(z) || p)`` of the aggregated posterior: what the best prior would gain, in nats.
@@ -153,7 +167,8 @@ def marginal_kl(
     """
     found = elbo_surgery(
         posterior, prior, num_samples=num_samples, method=method, num_others=num_others,
-        memory_limit=memory_limit, progress=progress, generator=generator,
+        memory_limit=memory_limit, progress=progress, process_group=process_group,
+        generator=generator,
     )  # fmt: skip
     return found.marginal_kl
 
@@ -166,13 +181,25 @@ def surgery_of(
     generator: torch.Generator | None,
 ) -> ElboSurgery:
     """`elbo_surgery` with checked arguments."""
-    check_prior(prior, Distribution, posterior.dim)
-    with lent_generator(generator):
+    group = posterior.group
+    has_likelihood = log_likelihood is not None
+    told = settings.num_samples, settings.method, settings.num_others, has_likelihood
+    group.check_same("settings", told)
+    group.together(lambda: check_prior(prior, Distribution, posterior.dim))
+
+    def own_draws() -> tuple[Tensor, Tensor, Tensor | None]:
         z = posterior.sample(settings.num_samples)
         found = []
         for rows in posterior.rows() if log_likelihood is not None else ():
             part = log_likelihood(z[:, rows], rows)  # type: ignore[misc]
             check_log_likelihood(part.shape, z[:, rows].shape[:-1])
             found.append(part)
-        likelihood = torch.cat(found, 1) if found else None
-        return surgery_of_draws(posterior, z, prior.log_prob(z), likelihood, settings)
+        none = z.new_zeros(z.shape[:-1])
+        likelihood = torch.cat(found, 1) if found else none
+        # Densities of Pyro's do not take zero points.
+        log_prior = prior.log_prob(z) if posterior.num_own else none
+        return z, log_prior, likelihood if has_likelihood else None
+
+    with own_stream(generator, group):
+        z, log_prior, likelihood = group.together(own_draws)
+        return surgery_of_draws(posterior, z, log_prior, likelihood, settings)

@@ -1,7 +1,7 @@
 """Surgery of a model and its guide, read off their sites."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro import poutine
@@ -21,9 +21,13 @@ from flowkit_core.surgery import (
     check_posterior_shapes,
     data_axis,
 )
-from pyro_flowkit.bases.base import lent_generator
+from pyro_flowkit.process_group import Group
 from pyro_flowkit.surgery.draws import surgery_of_draws
 from pyro_flowkit.surgery.posterior import Posterior
+from pyro_flowkit.surgery.shards import own_stream
+
+if TYPE_CHECKING:  # there are builds of torch without it
+    from torch.distributed import ProcessGroup
 
 
 @torch.no_grad()
@@ -39,6 +43,7 @@ def elbo_surgery_of(
     num_others: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
     progress: bool = False,
+    process_group: "ProcessGroup | None" = None,
     generator: torch.Generator | None = None,
 ) -> ElboSurgery:
     """Take the ELBO of a trained model and its guide apart: `elbo_surgery` read off their sites.
@@ -68,6 +73,7 @@ def elbo_surgery_of(
         num_others: as for `elbo_surgery`.
         memory_limit: as for `elbo_surgery`.
         progress: as for `elbo_surgery`.
+        process_group: as for `elbo_surgery`: each process passes its own data, which may be empty.
         generator: source of randomness; torch's own by default.
 
     Returns:
@@ -93,17 +99,28 @@ def elbo_surgery_of(
     """
     settings = SurgerySettings(num_samples, method, num_others, memory_limit, progress)
     size = checks.positive_int("batch_size", batch_size)
-    with lent_generator(generator):
-        found = [
-            read_sites(model, guide, batch, latent, num_samples) for batch in batches_of(data, size)
-        ]
-        if not found:
+    group = Group(process_group)
+    group.check_same("settings", (latent, num_samples, method, num_others))
+
+    def own_sites() -> list[_Sites]:
+        batches = batches_of(data, size, allow_none=group.size > 1)
+        found = [read_sites(model, guide, batch, latent, num_samples) for batch in batches]
+        if not found and group.size == 1:
             raise ValueError("data: expected at least one batch, got none")
-        posterior, z, prior, likelihood = zip(*found, strict=True)
-        return surgery_of_draws(
-            Posterior(posterior), torch.cat(z, 1), torch.cat(prior, 1), torch.cat(likelihood, 1),
-            settings,
-        )  # fmt: skip
+        return found
+
+    with own_stream(generator, group):
+        found = group.together(own_sites)
+        rows = Posterior([posterior for posterior, *_ in found], group)
+        z = torch.cat([z for _, z, _, _ in found], 1) if found else rows.sample(num_samples)
+        # A process without data points has no terms.
+        none = z.sum(-1)
+        prior = torch.cat([prior for *_, prior, _ in found], 1) if found else none
+        likelihood = torch.cat([terms for *_, terms in found], 1) if found else none
+        return surgery_of_draws(rows, z, prior, likelihood, settings)
+
+
+_Sites = tuple[Distribution, Tensor, Tensor, Tensor]
 
 
 def read_sites(
@@ -112,7 +129,7 @@ def read_sites(
     batch: tuple[Any, ...],
     latent: str,
     num_samples: int,
-) -> tuple[Distribution, Tensor, Tensor, Tensor]:
+) -> _Sites:
     """Posterior, draws (S, b, d), ``log p(z)`` and ``log p(x | z)`` (S, b) of a batch."""
     drawn = _sites(guide, batch)
     of_guide = [n for n, site in drawn.items() if not (site["is_observed"] or _is_auxiliary(site))]

@@ -9,7 +9,9 @@ from torch.distributions import Distribution
 from torch.utils.checkpoint import checkpoint
 
 from flowkit_core.surgery import consecutive, posterior_parts, rows_per_tile, slices
+from pyro_flowkit.process_group import Group
 from pyro_flowkit.surgery.gaussian_pairs import GaussianPairs, gaussian_params
+from pyro_flowkit.surgery.shards import log_sum_of_shards
 from pyro_flowkit.surgery.streamed import log_sum_of_pairs
 
 # Numbers that a flow's or another distribution's density holds for each latent of each pair: a
@@ -23,17 +25,37 @@ class Posterior:
     Args:
         posterior: a distribution of batch shape (n,) and event shape (d,), or an iterable of such,
             which is read once.
+        group: processes, each of which has some of the data points, or none; n is the number of
+            all of them, and what is asked of a row is asked of this process's rows.
 
     Raises:
         TypeError: for something else.
         ValueError: for other shapes, parts that do not fit together, or none.
     """
 
-    def __init__(self, posterior: Distribution | Iterable[Distribution]) -> None:
-        self.parts: list[Distribution] = posterior_parts(posterior, Distribution)
+    def __init__(
+        self, posterior: Distribution | Iterable[Distribution], group: Group | None = None
+    ) -> None:
+        self.group = Group(None) if group is None else group
+        self.parts: list[Distribution] = self.group.together(
+            lambda: posterior_parts(posterior, Distribution, allow_none=self.group.size > 1)
+        )
         self.sizes = [part.batch_shape[0] for part in self.parts]
-        self.num_data = sum(self.sizes)
-        self.dim: int = self.parts[0].event_shape[0]
+        self.num_own = sum(self.sizes)
+        dims = {part.event_shape[0] for part in self.parts}
+        told = self.group.gathered((self.num_own, dims))
+        self.num_data = sum(count for count, _ in told)
+        # Of all processes, those with data points know; they have to agree.
+        dims = set().union(*(dims for _, dims in told))
+        if len(dims) != 1:
+            raise ValueError(
+                "posterior: expected data points, and one event shape in all processes, got "
+                f"{self.num_data} and {sorted(dims)}"
+            )
+        self.dim: int = next(iter(dims))
+        #: Which of all data points are this process's.
+        start = sum(count for count, _ in told[: self.group.rank])
+        self.own = slice(start, start + self.num_own)
 
     def rows(self) -> list[slice]:
         """Which data points each part has."""
@@ -43,6 +65,8 @@ class Posterior:
         """Draws (num_samples, n, d); differentiable where the distribution's are."""
         shape = torch.Size((num_samples,))
         draws = [p.rsample(shape) if p.has_rsample else p.sample(shape) for p in self.parts]
+        if not draws:
+            return torch.zeros(num_samples, 0, self.dim)
         return torch.cat(draws, 1)
 
     def sample_at_random(self, count: int) -> Tensor:
@@ -66,7 +90,7 @@ class Posterior:
         for part, rows in zip(self.parts, self.rows(), strict=True):
             gaussian = gaussian_params(part)
             found.append(z[:, rows].mean(0) if gaussian is None else gaussian[1][0])
-        return torch.cat(found)
+        return torch.cat(found) if found else z[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
         """``log q(z_i | x_i)``, (..., n), of points (..., n, d), each under its own posterior."""
@@ -74,12 +98,25 @@ class Posterior:
             _own_log_prob(part, z[..., rows, :])
             for part, rows in zip(self.parts, self.rows(), strict=True)
         ]
-        return torch.cat(found, -1)
+        return torch.cat(found, -1) if found else z.new_zeros(z.shape[:-1], dtype=torch.float64)
 
     def log_sum(
         self, z: Tensor, *, memory_limit: int, progress: Callable[[int], Any] | None = None
     ) -> Tensor:
         """``logsumexp_j log q(z_i | x_j)`` over all n, (m,), of points (m, d), in float64."""
+
+        def over_own(points: Tensor) -> Tensor:
+            return self._log_sum_over_own(points, memory_limit, progress)
+
+        if self.group.size == 1:
+            return over_own(z)
+        return log_sum_of_shards(self.group, z, over_own)
+
+    def _log_sum_over_own(
+        self, z: Tensor, memory_limit: int, progress: Callable[[int], Any] | None
+    ) -> Tensor:
+        if not self.parts:
+            return 0 * z.to(torch.float64).sum(-1) - torch.inf
         found = []
         kinds: dict[type[GaussianPairs], list[tuple[Tensor, ...]]] = {}
         for part in self.parts:

@@ -44,6 +44,8 @@ OWN_ARGUMENTS = {
     "FlowDistribution.log_prob": (set(), {"intermediates"}),
     # Pyro's ELBOs draw particles in a plate, whose place they have to know; NumPyro's map.
     "ImportanceWeightedELBO": ({"max_plate_nesting"}, set()),
+    "FreeBitsELBO": ({"max_plate_nesting"}, set()),
+    "FreeBitsELBO.loss": (set(), {"rng_key", "param_map"}),
     "ImportanceWeightedELBO.loss": (set(), {"rng_key", "param_map"}),
     # Several devices: processes of torch, one program of JAX.
     "fit_guide": ({"process_group"}, {"params", "particle_sharding"}),
@@ -51,18 +53,22 @@ OWN_ARGUMENTS = {
     "diagnose": ({"generator"}, {"params", "rng_key"}),
     "importance_resample": ({"generator"}, {"params", "rng_key"}),
     "warm_start": ({"seed"}, {"params", "rng_key"}),
-    "elbo_surgery": ({"generator"}, {"rng_key"}),
-    "elbo_surgery_of": ({"generator"}, {"params", "rng_key"}),
+    "aggregate_log_prob": ({"process_group"}, set()),
+    "elbo_surgery": ({"generator", "process_group"}, {"rng_key"}),
+    "elbo_surgery_of": ({"generator", "process_group"}, {"params", "rng_key"}),
     "importance_log_likelihood_of": ({"generator"}, {"params", "rng_key"}),
     "latent_surgery": ({"generator"}, {"rng_key"}),
-    "marginal_kl": ({"generator"}, {"rng_key"}),
-    "mutual_information": ({"generator"}, {"rng_key"}),
+    "marginal_kl": ({"generator", "process_group"}, {"rng_key"}),
+    "mutual_information": ({"generator", "process_group"}, {"rng_key"}),
     "AggregatedPosterior.sample": (set(), {"key"}),  # NumPyro's distributions draw from keys
 }
 # Arguments with a default in one wing alone.
 OPTIONAL_IN_PYRO = {("build", "arrays")}  # drawn from the seed where none are given
 # Defaults that each wing takes from its framework: models of Pyro need not work in a plate.
-OWN_DEFAULTS = {("ImportanceWeightedELBO", "vectorize_particles")}
+OWN_DEFAULTS = {
+    ("FreeBitsELBO", "vectorize_particles"),
+    ("ImportanceWeightedELBO", "vectorize_particles"),
+}
 # An abstract class: each wing's framework decides what its constructor takes.
 OWN_CONSTRUCTOR = {"Flow"}
 
@@ -89,6 +95,7 @@ OWN_METHODS = {
     # Upstream's `model` of a Pyro guide sets the starting values, too.
     "AutoFlow": ({"bare_model", "forward", "sample_posterior"}, set()),
     # JAX differentiates the loss itself.
+    "FreeBitsELBO": ({"differentiable_loss", "loss_and_grads"}, set()),
     "ImportanceWeightedELBO": ({"differentiable_loss", "loss_and_grads"}, set()),
 }
 
@@ -96,10 +103,11 @@ OWN_METHODS = {
 OWN_FILES = {
     "pyro": {
         "transforms/cache.py",  # what torch's transforms remember between a draw and its score
+        "surgery/shards.py",  # what processes exchange
         "surgery/pullback.py",  # JAX differentiates a tile; by hand only what is wanted is computed
         "guides/param_store.py",  # NumPyro's parameters are handed in
         "guides/devices.py",  # JAX draws from keys, not from generators of devices
-        "guides/process_group.py",  # what processes exchange; one program of JAX has many devices
+        "process_group.py",  # what processes exchange; one program of JAX has many devices
         "native/layer.py",  # a structure for C; XLA hands over buffers and attributes
         # Where there is no C compiler: larger steps, since Python takes as long for small ones.
         "transforms/feature_major.py",
@@ -113,6 +121,7 @@ OWN_FILES = {
         "transforms/vmap_loop.py",
     },
     "numpyro": {
+        "surgery/compiled.py",  # Pyro compiles nothing
         "surgery/precision.py",  # JAX has float64 only under a flag
         "guides/start.py",  # a Pyro guide holds its parameters
         # Arrays on several devices, as JAX has them.

@@ -10,7 +10,7 @@ from flowkit_core.fitting import GuideFitSettings, Window
 from pyro_flowkit import AutoIAF, FlowDistribution, fit_guide, maf
 from pyro_flowkit.guides.guide_trainer import GuideTrainer
 from pyro_flowkit.guides.objectives import FlowObjective
-from pyro_flowkit.guides.process_group import Group
+from pyro_flowkit.process_group import Group
 
 ROWS = torch.linspace(-1.0, 2.0, 8, dtype=torch.float64)
 

@@ -6,7 +6,7 @@ import torch
 
 from pyro_flowkit import AutoIAF, fit_guide
 from tests.pyro import shared_fits
-from tests.pyro.processes import in_two_processes
+from tests.pyro.processes import in_processes
 
 
 def assert_same_weights(one, two, rtol=0.0):
@@ -42,7 +42,7 @@ def shared(tmp_path_factory):
     """What the functions of `shared_fits` returned in both processes; the folder; what was told."""
     folder = tmp_path_factory.mktemp("shared")
     (folder / "damaged").write_bytes(b"damaged")
-    found, told = in_two_processes(shared_fits.everything, folder)
+    found, told = in_processes(shared_fits.everything, folder)
     pairs = {name: [both[name] for both in found] for name in found[0]}
     return pairs, folder, told
 

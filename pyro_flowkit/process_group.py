@@ -1,7 +1,8 @@
-"""One fit in several processes: what they exchange, by ``torch.distributed``.
+"""One computation in several processes: what they exchange, by ``torch.distributed``.
 
-Every process takes the same steps: gradients and losses are averaged before anything is decided,
-and what else a fit reads (a clock, a checkpoint, a warm start) is what the first process reads.
+In a fit every process takes the same steps: gradients and losses are averaged before anything is
+decided, and what else a fit reads (a clock, a checkpoint, a warm start) is what the first process
+reads. In surgery each has some of the data points, and sums over all of them are sums of sums.
 """
 
 from collections.abc import Callable, Iterable
@@ -69,12 +70,32 @@ class Group:
             raise problem
         return result
 
-    def check_same(self, what: str, own: Any) -> None:
-        """Raise ValueError, in every process, unless all of them have the same."""
+    def gathered(self, own: T) -> list[T]:
+        """What each process has, in every process."""
         if self.size == 1:
-            return
+            return [own]
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, own, group=self._group)
+        return found
+
+    def together(self, call: Callable[[], T]) -> T:
+        """This process's own result of the call; what it raises in one of them, all raise."""
+        if self.size == 1:
+            return call()
+        result: Any = None
+        problem: Exception | None = None
+        try:
+            result = call()
+        except Exception as error:
+            problem = error
+        for told in self.gathered(problem):
+            if told is not None:
+                raise problem or told
+        return result
+
+    def check_same(self, what: str, own: Any) -> None:
+        """Raise ValueError, in every process, unless all of them have the same."""
+        found = self.gathered(own)
         other = next((i for i, value in enumerate(found) if value != found[0]), None)
         if other is not None:
             raise ValueError(
@@ -100,3 +121,38 @@ class Group:
             flat /= self.size
             for tensor, mean in zip(own, flat.split([t.numel() for t in own]), strict=True):
                 tensor.detach().copy_(mean.view_as(tensor))
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes, with a gradient: that of the sum of all their losses.
+
+        Its gradient is a sum over the processes, too, so that all have to go back through it.
+        """
+        if self.size == 1:
+            return tensor
+        total: Tensor = _Sum.apply(tensor, self._group)
+        return total
+
+    def log_sum(self, tensor: Tensor) -> Tensor:
+        """``log sum exp`` over the processes: their maximum, and the sum of what is left of each.
+
+        With a gradient, as `sum`.
+        """
+        if self.size == 1:
+            return tensor
+        largest = tensor.detach().clone()
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self._group)
+        largest = torch.where(largest.isfinite(), largest, 0.0)
+        return largest + self.sum(torch.exp(tensor - largest)).log()
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Sum.apply(gradients[0], ctx.group), None
