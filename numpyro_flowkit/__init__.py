@@ -27,6 +27,7 @@ from numpyro_flowkit.guides import (
 )
 from numpyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from numpyro_flowkit.recipes import (
+    act_norm,
     compose,
     iaf,
     lu_linear,
@@ -37,6 +38,7 @@ from numpyro_flowkit.recipes import (
     realnvp,
 )
 from numpyro_flowkit.round_trip import round_trip
+from numpyro_flowkit.statistics import start_from_data
 from numpyro_flowkit.surgery import (
     AggregatedPosterior,
     Bounds,
@@ -76,6 +78,7 @@ __all__ = [
     "LatentSurgery",
     "PriorFitResult",
     "__version__",
+    "act_norm",
     "aggregate_log_prob",
     "aggregated_posterior",
     "build",
@@ -106,6 +109,7 @@ __all__ = [
     "realnvp",
     "round_trip",
     "save_flow",
+    "start_from_data",
     "student_t_base",
     "to_arviz",
     "vamp_prior",

@@ -15,6 +15,7 @@ from flowkit_core.specs import FlowSpec
 from numpyro_flowkit.conditioners import MADE, MLP, draw_arrays
 from numpyro_flowkit.laws import law_from_spec
 from numpyro_flowkit.transforms import (
+    ActNorm,
     Autoregressive,
     Compose,
     Coupling,
@@ -164,6 +165,7 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.QRLinearSpec: QRLinear,
     specs.DiagonalAffineSpec: DiagonalAffine,
     specs.TriangularAffineSpec: TriangularAffine,
+    specs.ActNormSpec: ActNorm,
     specs.PermutationSpec: lambda spec, arrays: Permutation(spec),
     specs.ComposeSpec: _compose,
 }

@@ -53,6 +53,7 @@ realnvp = _recipe(core.realnvp, "realnvp(3, num_layers=2, hidden_dims=(16,))")
 nice = _recipe(core.nice, "nice(3, num_layers=2, hidden_dims=(16,))")
 lu_linear = _recipe(core.lu_linear, "lu_linear(3)")
 qr_linear = _recipe(core.qr_linear, "qr_linear(3)")
+act_norm = _recipe(core.act_norm, "act_norm(3, started=True)")
 permute = _recipe(core.permute, "permute(3, order=(2, 0, 1))")
 
 

@@ -27,6 +27,7 @@ from pyro_flowkit.guides import (
 )
 from pyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from pyro_flowkit.recipes import (
+    act_norm,
     compose,
     iaf,
     lu_linear,
@@ -37,6 +38,7 @@ from pyro_flowkit.recipes import (
     realnvp,
 )
 from pyro_flowkit.round_trip import round_trip
+from pyro_flowkit.statistics import start_from_data
 from pyro_flowkit.surgery import (
     AggregatedPosterior,
     Bounds,
@@ -75,6 +77,7 @@ __all__ = [
     "LatentSurgery",
     "PriorFitResult",
     "__version__",
+    "act_norm",
     "aggregate_log_prob",
     "aggregated_posterior",
     "build",
@@ -105,6 +108,7 @@ __all__ = [
     "realnvp",
     "round_trip",
     "save_flow",
+    "start_from_data",
     "student_t_base",
     "to_arviz",
     "vamp_prior",

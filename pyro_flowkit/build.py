@@ -101,6 +101,7 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
     specs.QRLinearSpec: transforms.QRLinear,
     specs.DiagonalAffineSpec: transforms.DiagonalAffine,
     specs.TriangularAffineSpec: transforms.TriangularAffine,
+    specs.ActNormSpec: transforms.ActNorm,
     specs.PermutationSpec: lambda spec, arrays: transforms.Permutation(spec),
     specs.ComposeSpec: _compose,
 }

@@ -45,6 +45,7 @@ realnvp = _native(recipes.realnvp, "realnvp(3, num_layers=2, hidden_dims=(16,))"
 nice = _native(recipes.nice, "nice(3, num_layers=2, hidden_dims=(16,))")
 lu_linear = _native(recipes.lu_linear, "lu_linear(3)")
 qr_linear = _native(recipes.qr_linear, "qr_linear(3)")
+act_norm = _native(recipes.act_norm, "act_norm(3, started=True)")
 permute = _native(recipes.permute, "permute(3, order=(2, 0, 1))")
 
 

@@ -79,6 +79,7 @@ CASES: dict[str, FlowSpec] = {
     "diagonal_affine": DiagonalAffineSpec(4),
     "triangular_affine": TriangularAffineSpec(5),
     "triangular_affine_one_dim": TriangularAffineSpec(1),
+    "act_norm": r.act_norm(4, started=True),
     "compose": r.compose(
         r.qr_linear(4),
         r.maf(4, num_layers=1, hidden_dims=(6,), context_dim=2),

@@ -7,8 +7,10 @@ from flowkit_core.recipes.autoregressive import iaf, maf
 from flowkit_core.recipes.composition import compose
 from flowkit_core.recipes.coupling import nice, realnvp
 from flowkit_core.recipes.linear import lu_linear, permute, qr_linear
+from flowkit_core.recipes.normalisation import act_norm
 
 __all__ = [
+    "act_norm",
     "compose",
     "iaf",
     "lu_linear",

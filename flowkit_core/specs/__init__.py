@@ -19,11 +19,13 @@ from flowkit_core.specs.linear import (
     QRLinearSpec,
     TriangularAffineSpec,
 )
+from flowkit_core.specs.normalisation import ActNormSpec
 
 __all__ = [
     "ACTIVATIONS",
     "INVERSES",
     "LAWS",
+    "ActNormSpec",
     "AdditiveLaw",
     "AffineLaw",
     "AffineSpec",

@@ -1,5 +1,6 @@
 """Transforms: one per file, all of them native NumPyro transforms with weights as leaves."""
 
+from numpyro_flowkit.transforms.act_norm import ActNorm
 from numpyro_flowkit.transforms.autoregressive import (
     Autoregressive,
     InverseAutoregressive,
@@ -16,6 +17,7 @@ from numpyro_flowkit.transforms.qr_linear import QRLinear
 from numpyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
+    "ActNorm",
     "Autoregressive",
     "Compose",
     "ConditionedFlow",

@@ -1,5 +1,6 @@
 """Transforms: the flows' layers as Pyro ``TransformModule``s."""
 
+from pyro_flowkit.transforms.act_norm import ActNorm
 from pyro_flowkit.transforms.autoregressive import (
     Autoregressive,
     InverseAutoregressive,
@@ -16,6 +17,7 @@ from pyro_flowkit.transforms.qr_linear import QRLinear
 from pyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
+    "ActNorm",
     "Autoregressive",
     "Compose",
     "ConditionedFlow",
