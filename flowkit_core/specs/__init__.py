@@ -14,12 +14,15 @@ from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec, Splin
 from flowkit_core.specs.linear import (
     AffineSpec,
     DiagonalAffineSpec,
+    HouseholderLinearSpec,
+    LowRankLinearSpec,
     LULinearSpec,
     PermutationSpec,
     QRLinearSpec,
     TriangularAffineSpec,
 )
-from flowkit_core.specs.normalisation import ActNormSpec
+from flowkit_core.specs.logit import LogitSpec
+from flowkit_core.specs.normalisation import ActNormSpec, BatchNormSpec
 
 __all__ = [
     "ACTIVATIONS",
@@ -31,14 +34,18 @@ __all__ = [
     "AffineSpec",
     "ArraySpec",
     "AutoregressiveSpec",
+    "BatchNormSpec",
     "ComposeSpec",
     "ConditionerSpec",
     "CouplingSpec",
     "DiagonalAffineSpec",
     "FlowSpec",
+    "HouseholderLinearSpec",
     "InverseAutoregressiveSpec",
     "LULinearSpec",
     "LawSpec",
+    "LogitSpec",
+    "LowRankLinearSpec",
     "MADESpec",
     "MLPSpec",
     "MaskedAutoregressiveSpec",

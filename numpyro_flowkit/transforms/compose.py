@@ -6,6 +6,7 @@ from typing import cast
 
 import jax.numpy as jnp
 from jax import Array
+from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
 from flowkit_core.specs import ComposeSpec
@@ -60,7 +61,7 @@ class Compose(Flow):
     def __init__(self, layers: Sequence[Transform]) -> None:
         self.layers = tuple(layers)
         for i, layer in enumerate(self.layers):
-            check_part(f"layers[{i}]", layer)
+            check_part(f"layers[{i}]", layer, last=i == len(self.layers) - 1)
         dims = {layer.input_dim for layer in self.layers if isinstance(layer, _SIZED)}
         if len(dims) != 1:
             raise ValueError(
@@ -75,6 +76,12 @@ class Compose(Flow):
         specs = [flow.spec for flow in flows if flow.spec is not None]
         complete = len(specs) == len(self.layers)
         self.spec = ComposeSpec(tuple(specs)) if complete else None
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        """That of the last layer."""
+        last = self.layers[-1]
+        return last.codomain if isinstance(last, _SIZED) else constraints.real_vector
 
     @property
     def takes_statistics(self) -> bool:

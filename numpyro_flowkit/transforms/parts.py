@@ -10,8 +10,10 @@ from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 
 
-def check_part(name: str, part: Transform) -> None:
+def check_part(name: str, part: Transform, *, last: bool) -> None:
     """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
+
+    The last part may be a flow whose data side is an interval.
 
     Raises:
         TypeError: if it is no transform.
@@ -20,6 +22,8 @@ def check_part(name: str, part: Transform) -> None:
     if not isinstance(part, Transform):
         hint = "; call the recipe's result with a key first" if callable(part) else ""
         raise TypeError(f"{name}: expected a transform, got {type(part).__name__}{hint}")
+    if last and isinstance(part, Flow | ConditionedFlow):
+        return
     for side, space in (("domain", part.domain), ("codomain", part.codomain)):
         if space not in (constraints.real, constraints.real_vector):
             raise ValueError(

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import cast
 
 from torch import Tensor, nn
+from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
 from flowkit_core.specs import ComposeSpec
@@ -57,7 +58,7 @@ class Compose(Flow):
     def __init__(self, layers: Sequence[Transform]) -> None:
         parts = tuple(layers)
         for i, part in enumerate(parts):
-            check_part(f"layers[{i}]", part)
+            check_part(f"layers[{i}]", part, last=i == len(parts) - 1)
         dims = {part.input_dim for part in parts if isinstance(part, _SIZED)}
         if len(dims) != 1:
             raise ValueError(
@@ -84,6 +85,12 @@ class Compose(Flow):
     def spec(self) -> ComposeSpec | None:  # type: ignore[override]
         """The architecture as data, read off the layers: an ActNorm's changes when it starts."""
         return _spec_of(self.parts)
+
+    @property
+    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
+        """That of the last layer."""
+        last = self.parts[-1]
+        return last.codomain if isinstance(last, _SIZED) else constraints.real_vector
 
     @property
     def takes_statistics(self) -> bool:

@@ -19,8 +19,10 @@ class _Forgetful(Protocol):
     def clear_cache(self) -> None: ...
 
 
-def check_part(name: str, part: Transform) -> None:
+def check_part(name: str, part: Transform, *, last: bool) -> None:
     """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
+
+    The last part may be a flow whose data side is an interval.
 
     Raises:
         TypeError: if it is no transform.
@@ -28,7 +30,7 @@ def check_part(name: str, part: Transform) -> None:
     """
     if not isinstance(part, Transform):
         raise TypeError(f"{name}: expected a transform, got {type(part).__name__}")
-    if isinstance(part, Flow | ConditionedFlow):
+    if isinstance(part, Flow | ConditionedFlow) and (last or _is_real(part.codomain)):
         return
     for side, space in (("domain", part.domain), ("codomain", part.codomain)):
         if not _is_real(space):
