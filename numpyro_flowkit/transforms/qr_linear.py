@@ -37,6 +37,7 @@ class QRLinear(Linear):
         et al., "Accumulating Householder transformations, revisited", 2006 (T from V^T V).
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from flowkit_core.specs import QRLinearSpec
         >>> square, row = jnp.ones((2, 2)), jnp.zeros(2)
         >>> arrays = {"reflections": square, "upper": 0 * square, "log_diagonal": row, "shift": row}
