@@ -124,7 +124,7 @@ class FlowSpec(Spec):
 
     @property
     def num_parameters(self) -> int:
-        """Number of trainable numbers."""
+        """Numbers in all arrays, those that are measured or frozen included."""
         return sum(array.size for array in self.arrays())
 
     @abstractmethod

@@ -18,7 +18,8 @@ class ActNorm(DiagonalAffine):
     `start_from_data` (which `fit_density` calls) sets the mean and the standard deviation of each
     coordinate, over all batch axes, as shift and scale: on the base side the batch then has mean 0
     and standard deviation 1. Whether that has happened is part of the spec and of ``state_dict()``,
-    so it survives copies, pickles and files.
+    so it survives copies, pickles and files. Pyro's parameter store holds weights alone: a flow
+    that takes its own from there is built with ``started=True``.
 
     Shapes: z and x (..., D), log-determinants (...).
 

@@ -5,7 +5,6 @@ from itertools import groupby
 from typing import cast
 
 from torch import Tensor, nn
-from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
 from flowkit_core.specs import ComposeSpec
@@ -73,6 +72,8 @@ class Compose(Flow):
         self.layers = nn.ModuleList([part for part in parts if isinstance(part, nn.Module)])
         # Parts that are no modules live here alone, under their place in the order.
         self._bare = {i: part for i, part in enumerate(parts) if not isinstance(part, nn.Module)}
+        if isinstance(parts[-1], _SIZED):
+            self.codomain = parts[-1].codomain
 
     @property
     def parts(self) -> list[Transform]:
@@ -85,12 +86,6 @@ class Compose(Flow):
     def spec(self) -> ComposeSpec | None:  # type: ignore[override]
         """The architecture as data, read off the layers: an ActNorm's changes when it starts."""
         return _spec_of(self.parts)
-
-    @property
-    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
-        """That of the last layer."""
-        last = self.parts[-1]
-        return last.codomain if isinstance(last, _SIZED) else constraints.real_vector
 
     @property
     def takes_statistics(self) -> bool:

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.native import NativeTransform
@@ -37,16 +36,12 @@ class ConditionedFlow(NativeTransform):
         # In a tuple, so that no module that holds this transform registers the weights twice.
         self._flow = (flow,)
         self.context = context
+        self.codomain = flow.codomain
 
     @property
     def flow(self) -> Flow:
         """The flow that owns the weights."""
         return self._flow[0]
-
-    @property
-    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
-        """That of the flow."""
-        return self.flow.codomain
 
     @property
     def input_dim(self) -> int:

@@ -50,11 +50,7 @@ class Logit(Flow):
     def __init__(self, spec: LogitSpec) -> None:
         checks.instance("spec", spec, LogitSpec)
         super().__init__(spec.input_dim, spec=spec)
-
-    @property
-    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
-        """Vectors of numbers in the interval of the data."""
-        return constraints.independent(constraints.interval(*self.spec.data_interval), 1)
+        self.codomain = constraints.independent(constraints.interval(*spec.data_interval), 1)
 
     def _log_slope(self, z: Tensor) -> Tensor:
         return logsigmoid(z) + logsigmoid(-z) - math.log1p(-2 * self.spec.alpha)
