@@ -15,12 +15,17 @@ from flowkit_core.specs import FlowSpec
 from numpyro_flowkit.conditioners import MADE, MLP, draw_arrays
 from numpyro_flowkit.laws import law_from_spec
 from numpyro_flowkit.transforms import (
+    ActNorm,
     Autoregressive,
+    BatchNorm,
     Compose,
     Coupling,
     DiagonalAffine,
     Flow,
+    HouseholderLinear,
     InverseAutoregressive,
+    Logit,
+    LowRankLinear,
     LULinear,
     MaskedAutoregressive,
     Permutation,
@@ -147,7 +152,15 @@ def _autoregressive(layer: type[Autoregressive]) -> Callable[[Any, Arrays], Flow
 def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> Flow:
     net = MLP(spec.conditioner, _inside("conditioner", arrays))
     law, free = law_from_spec(spec.law), arrays.get("free")
-    return Coupling(spec.mask, net, law, context_dim=spec.context_dim, free=free, spec=spec)
+    return Coupling(
+        spec.mask,
+        net,
+        law,
+        context_dim=spec.context_dim,
+        free=free,
+        volume_preserving=spec.volume_preserving,
+        spec=spec,
+    )
 
 
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> Flow:
@@ -164,6 +177,11 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.QRLinearSpec: QRLinear,
     specs.DiagonalAffineSpec: DiagonalAffine,
     specs.TriangularAffineSpec: TriangularAffine,
+    specs.HouseholderLinearSpec: HouseholderLinear,
+    specs.LowRankLinearSpec: LowRankLinear,
+    specs.ActNormSpec: ActNorm,
+    specs.BatchNormSpec: BatchNorm,
+    specs.LogitSpec: lambda spec, arrays: Logit(spec),
     specs.PermutationSpec: lambda spec, arrays: Permutation(spec),
     specs.ComposeSpec: _compose,
 }

@@ -21,10 +21,12 @@ from flowkit_core.fitting import (
     check_context_rows,
     check_data_shape,
     check_finite_rows,
+    check_supported_rows,
     run_fit,
 )
 from numpyro_flowkit.build import FlowInit
 from numpyro_flowkit.distributions import base_log_prob, standard_normal
+from numpyro_flowkit.statistics import inverse_with_batch_statistics, start_from_data
 from numpyro_flowkit.transforms import Flow
 
 
@@ -49,7 +51,9 @@ def fit_density(
 
     Minimises the mean of ``-log p(x) = -log p_base(z) - log |det dz/dx|``. Batches, split and
     learning rates depend on ``seed`` alone and are the same in both wings. One epoch is one
-    compiled scan.
+    compiled scan. An ActNorm inside is started from the first minibatch; a BatchNorm uses the
+    statistics of each minibatch in the loss and its running averages for held-out rows (see
+    `set_batch_statistics` for the time after the fit).
 
     Args:
         flow: a flow, or a recipe's result, which is then called with ``jax.random.key(seed)``.
@@ -75,8 +79,8 @@ def fit_density(
         losses, best epoch, why it stopped; ``result.plot()`` is the picture.
 
     Raises:
-        ValueError: for wrong shapes, NaN or infinite rows (the message says which), settings out
-            of range, or a checkpoint of another fit.
+        ValueError: for wrong shapes, rows that are NaN, infinite or not on the flow's data side
+            (the message says which), settings out of range, or a checkpoint of another fit.
         TypeError: for data that is not floating.
 
     Example:
@@ -92,11 +96,17 @@ def fit_density(
     )
     flow = start_of(flow, settings.seed)
     rows = _rows("data", data, flow, flow.input_dim)
+    outside = np.flatnonzero(~np.asarray(flow.codomain(rows)))
+    check_supported_rows("data", outside, flow.codomain)
     check_context_given(context is not None, flow.context_dim)
     contexts = None if context is None else _rows("context", context, flow, flow.context_dim)
     if contexts is not None:
         check_context_rows(len(contexts), len(rows))
     train, held_out = settings.split(len(rows))
+    if flow.awaits_data:
+        first = train[settings.batches(len(train), 0)[0]]
+        given = None if contexts is None else contexts[first]
+        flow = start_from_data(flow, rows[first], given)
     trainer = _Trainer(flow, base, rows, contexts, train, held_out, settings.max_grad_norm)
     state, stopped = run_fit(
         trainer,
@@ -208,6 +218,14 @@ def _loss(base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | No
     return -jnp.mean(base_log_prob(base, z) + log_det)
 
 
+def _training_loss(
+    base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | None
+) -> tuple[Array, Flow]:
+    """The loss, and the flow that has seen the rows."""
+    z, log_det, seen = inverse_with_batch_statistics(flow, rows, contexts)
+    return -jnp.mean(base_log_prob(base, z) + log_det), seen
+
+
 def _clip(gradient: Flow, norm: Array, max_norm: float) -> Flow:
     """Scale a gradient down to a norm, by torch's formula: fits in both wings are the same."""
     factor = jnp.minimum(1.0, max_norm / (norm + 1e-6))
@@ -228,15 +246,16 @@ def _epoch(
         flow, moments = carry
         batch, rate = inputs
         given = None if contexts is None else contexts[batch]
-        loss, gradient = jax.value_and_grad(functools.partial(_loss, base))(
+        training_loss = functools.partial(_training_loss, base)
+        (loss, seen), gradient = jax.value_and_grad(training_loss, has_aux=True)(
             flow, rows[batch], given
         )
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient)))
         usable = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, new_moments = _ADAM.update(_clip(gradient, norm, max_grad_norm), moments)
-        new_flow = jax.tree.map(lambda p, u: p - rate * u, flow, updates)
+        new_flow = jax.tree.map(lambda p, u: p - rate * u, seen, updates)
         kept = jax.tree.map(
-            lambda new, old: jnp.where(usable, new, old), (new_flow, new_moments), carry
+            lambda new, old: jnp.where(usable, new, old), (new_flow, new_moments), (seen, moments)
         )
         return kept, (loss, usable)
 

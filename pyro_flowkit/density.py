@@ -16,9 +16,11 @@ from flowkit_core.fitting import (
     check_context_rows,
     check_data_shape,
     check_finite_rows,
+    check_supported_rows,
     run_fit,
 )
 from pyro_flowkit.distributions import base_log_prob, standard_normal
+from pyro_flowkit.statistics import inverse_with_batch_statistics, start_from_data
 from pyro_flowkit.transforms import Flow
 
 
@@ -43,7 +45,9 @@ def fit_density(
 
     Minimises the mean of ``-log p(x) = -log p_base(z) - log |det dz/dx|``. The flow is trained in
     place and left with the weights of the best epoch. Batches, split and learning rates depend on
-    ``seed`` alone and are the same in both wings.
+    ``seed`` alone and are the same in both wings. An ActNorm inside is started from the first
+    minibatch; a BatchNorm uses the statistics of each minibatch in the loss and its running
+    averages for held-out rows (see `set_batch_statistics` for the time after the fit).
 
     Args:
         flow: the flow; MAF and RealNVP score in one pass.
@@ -67,8 +71,8 @@ def fit_density(
         A `FitResult`: losses, best epoch, why it stopped; ``result.plot()`` is the picture.
 
     Raises:
-        ValueError: for wrong shapes, NaN or infinite rows (the message says which), settings out
-            of range, or a checkpoint of another fit.
+        ValueError: for wrong shapes, rows that are NaN, infinite or not on the flow's data side
+            (the message says which), settings out of range, or a checkpoint of another fit.
         TypeError: for data that is not floating.
 
     Example:
@@ -85,11 +89,16 @@ def fit_density(
         validation, batch_size, num_epochs, learning_rate, schedule, max_grad_norm, patience, seed
     )
     rows = _rows("data", data, flow, flow.input_dim)
+    outside = (~flow.codomain.check(rows)).nonzero()[:, 0].cpu().numpy()
+    check_supported_rows("data", outside, flow.codomain)
     check_context_given(context is not None, flow.context_dim)
     contexts = None if context is None else _rows("context", context, flow, flow.context_dim)
     if contexts is not None:
         check_context_rows(len(contexts), len(rows))
     train, held_out = settings.split(len(rows))
+    if flow.awaits_data:
+        first = train[settings.batches(len(train), 0)[0]]
+        start_from_data(flow, rows[first], None if contexts is None else contexts[first])
     trainer = _Trainer(flow, base, rows, contexts, train, held_out, settings.max_grad_norm)
     state, stopped = run_fit(
         trainer,
@@ -154,8 +163,7 @@ class _Trainer:
         at = torch.from_numpy(indices).to(rows.device)
         return rows[at], None if contexts is None else contexts[at]
 
-    def _loss(self, rows: Tensor, contexts: Tensor | None) -> Tensor:
-        z, log_det = self.flow.inverse_and_log_det(rows, contexts)
+    def _loss(self, z: Tensor, log_det: Tensor) -> Tensor:
         return -(base_log_prob(self.base, z) + log_det).mean()
 
     def train_epoch(
@@ -165,7 +173,9 @@ class _Trainer:
         losses: list[float] = []
         for batch, rate in zip(batches, rates, strict=True):
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._loss(*self._take(*self.train, batch))
+            rows, contexts = self._take(*self.train, batch)
+            z, log_det, _ = inverse_with_batch_statistics(self.flow, rows, contexts)
+            loss = self._loss(z, log_det)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
             value = loss.item()
@@ -180,7 +190,7 @@ class _Trainer:
     @torch.no_grad()
     def held_out_loss(self) -> float:
         """Mean negative log-likelihood of the held-out rows."""
-        return self._loss(*self.held_out).item()
+        return self._loss(*self.flow.inverse_and_log_det(*self.held_out)).item()
 
     def weights(self) -> Arrays:
         """A copy of the weights."""

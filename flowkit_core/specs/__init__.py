@@ -14,29 +14,38 @@ from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec, Splin
 from flowkit_core.specs.linear import (
     AffineSpec,
     DiagonalAffineSpec,
+    HouseholderLinearSpec,
+    LowRankLinearSpec,
     LULinearSpec,
     PermutationSpec,
     QRLinearSpec,
     TriangularAffineSpec,
 )
+from flowkit_core.specs.logit import LogitSpec
+from flowkit_core.specs.normalisation import ActNormSpec, BatchNormSpec
 
 __all__ = [
     "ACTIVATIONS",
     "INVERSES",
     "LAWS",
+    "ActNormSpec",
     "AdditiveLaw",
     "AffineLaw",
     "AffineSpec",
     "ArraySpec",
     "AutoregressiveSpec",
+    "BatchNormSpec",
     "ComposeSpec",
     "ConditionerSpec",
     "CouplingSpec",
     "DiagonalAffineSpec",
     "FlowSpec",
+    "HouseholderLinearSpec",
     "InverseAutoregressiveSpec",
     "LULinearSpec",
     "LawSpec",
+    "LogitSpec",
+    "LowRankLinearSpec",
     "MADESpec",
     "MLPSpec",
     "MaskedAutoregressiveSpec",

@@ -104,6 +104,11 @@ class FlowSpec(Spec):
         return 0
 
     @property
+    def data_interval(self) -> tuple[float, float] | None:
+        """Smallest and largest value on the data side; None for all real numbers."""
+        return None
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether ``flow(z)`` goes coordinate by coordinate (the other direction is one pass)."""
         return False
@@ -119,7 +124,7 @@ class FlowSpec(Spec):
 
     @property
     def num_parameters(self) -> int:
-        """Number of trainable numbers."""
+        """Numbers in all arrays, those that are measured or frozen included."""
         return sum(array.size for array in self.arrays())
 
     @abstractmethod

@@ -33,6 +33,13 @@ class ComposeSpec(FlowSpec, kind="compose"):
                 f"layers: expected compositions nested at most {MAX_NESTING} deep, got "
                 f"{self.nesting}; one composition of all the layers is the same flow"
             )
+        for i, layer in enumerate(self.layers[:-1]):
+            if layer.data_interval is not None:
+                raise ValueError(
+                    f"layers[{i}]: its data side is an interval, which no further layer can take "
+                    f"as its real base side; expected it to be the last, got {layer.summary()} as "
+                    f"one of {len(self.layers)}"
+                )
         dims = [layer.input_dim for layer in self.layers]
         if len(set(dims)) > 1:
             raise ValueError(f"layers: expected equal input_dim, got {dims}")
@@ -55,6 +62,11 @@ class ComposeSpec(FlowSpec, kind="compose"):
     def context_dim(self) -> int:
         """Length of the context vector that the conditional layers share; 0 for none."""
         return max(layer.context_dim for layer in self.layers)
+
+    @property
+    def data_interval(self) -> tuple[float, float] | None:
+        """That of the last layer."""
+        return self.layers[-1].data_interval
 
     @property
     def sequential_forward(self) -> bool:

@@ -1,29 +1,39 @@
 """Transforms: one per file, all of them native NumPyro transforms with weights as leaves."""
 
+from numpyro_flowkit.transforms.act_norm import ActNorm
 from numpyro_flowkit.transforms.autoregressive import (
     Autoregressive,
     InverseAutoregressive,
     MaskedAutoregressive,
 )
 from numpyro_flowkit.transforms.base import Flow
+from numpyro_flowkit.transforms.batch_norm import BatchNorm
 from numpyro_flowkit.transforms.compose import Compose
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.coupling import Coupling
 from numpyro_flowkit.transforms.diagonal_affine import DiagonalAffine
+from numpyro_flowkit.transforms.householder_linear import HouseholderLinear
+from numpyro_flowkit.transforms.logit import Logit
+from numpyro_flowkit.transforms.low_rank_linear import LowRankLinear
 from numpyro_flowkit.transforms.lu_linear import LULinear
 from numpyro_flowkit.transforms.permutation import Permutation
 from numpyro_flowkit.transforms.qr_linear import QRLinear
 from numpyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
+    "ActNorm",
     "Autoregressive",
+    "BatchNorm",
     "Compose",
     "ConditionedFlow",
     "Coupling",
     "DiagonalAffine",
     "Flow",
+    "HouseholderLinear",
     "InverseAutoregressive",
     "LULinear",
+    "Logit",
+    "LowRankLinear",
     "MaskedAutoregressive",
     "Permutation",
     "QRLinear",

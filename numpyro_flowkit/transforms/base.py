@@ -40,7 +40,7 @@ class Flow(NativeTransform):
         context_dim: length of the context; 0 for an unconditional flow.
     """
 
-    spec: FlowSpec | None
+    spec: FlowSpec | None = None
     input_dim: int
     context_dim: int
 
@@ -63,6 +63,16 @@ class Flow(NativeTransform):
         shape = jnp.shape(jax.tree.leaves(self)[0])
         return shape[: len(shape) - len(arrays[0].shape)]
 
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether a layer inside takes its numbers from data (ActNorm, BatchNorm)."""
+        return False
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether an ActNorm inside waits for its first batch; see `start_from_data`."""
+        return False
+
     @abstractmethod
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]: ...
 
@@ -72,6 +82,24 @@ class Flow(NativeTransform):
     @abstractmethod
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
         """``J^-T (score - grad_z log |det J|)``; nothing differentiates through it."""
+
+    def _observe(
+        self, x: Array, context: Array | None, *, replace: bool
+    ) -> tuple["Flow", Array, Array]:
+        """Map data to base by the statistics of x itself, where a layer takes any.
+
+        Flows of flows override it, and the two properties that tell of such layers.
+
+        Args:
+            x: (..., D).
+            context: (..., context_dim), or None.
+            replace: whether the statistics are kept as they are, which starts an ActNorm, or enter
+                running averages.
+
+        Returns:
+            A flow, that has taken the statistics in; z; ``log |det dz/dx|``.
+        """
+        return self, *self._inverse_and_log_det(x, context)
 
     def _forward_and_score(
         self, z: Array, score: Array, context: Array | None

@@ -1,16 +1,27 @@
 """One flow after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import cast
 
 import jax.numpy as jnp
 from jax import Array
+from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
 from flowkit_core.specs import ComposeSpec
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.halves import CouplingRun, join_couplings
-from numpyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
+from numpyro_flowkit.transforms.parts import (
+    awaits_data,
+    check_part,
+    forward_part,
+    inverse_part,
+    observe_part,
+    score_part,
+    takes_statistics,
+)
 from numpyro_flowkit.transforms.repeated import runs, sequential_run
 
 
@@ -50,7 +61,7 @@ class Compose(Flow):
     def __init__(self, layers: Sequence[Transform]) -> None:
         self.layers = tuple(layers)
         for i, layer in enumerate(self.layers):
-            check_part(f"layers[{i}]", layer)
+            check_part(f"layers[{i}]", layer, last=i == len(self.layers) - 1)
         dims = {layer.input_dim for layer in self.layers if isinstance(layer, _SIZED)}
         if len(dims) != 1:
             raise ValueError(
@@ -67,6 +78,22 @@ class Compose(Flow):
         self.spec = ComposeSpec(tuple(specs)) if complete else None
 
     @property
+    def codomain(self) -> constraints.Constraint:
+        """That of the last layer."""
+        last = self.layers[-1]
+        return last.codomain if isinstance(last, _SIZED) else constraints.real_vector
+
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether any layer takes its numbers from data."""
+        return any(map(takes_statistics, self.layers))
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether any ActNorm waits for its first batch."""
+        return any(map(awaits_data, self.layers))
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether any layer goes coordinate by coordinate from base to data."""
         return any(getattr(layer, "sequential_forward", False) for layer in self.layers)
@@ -77,27 +104,28 @@ class Compose(Flow):
         return any(getattr(layer, "sequential_inverse", False) for layer in self.layers)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._applied(z, context, forward=True)
+        return _applied(self.layers, z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._applied(x, context, forward=False)
+        return _applied(self.layers[::-1], x, context, forward=False)
 
-    def _applied(
-        self, values: Array, context: Array | None, *, forward: bool
-    ) -> tuple[Array, Array]:
-        layers = self.layers if forward else self.layers[::-1]
-        direction = "sequential_forward" if forward else "sequential_inverse"
-        single = forward_part if forward else inverse_part
-        log_det = jnp.zeros(values.shape[:-1], values.dtype)
-        for part in join_couplings(runs(layers, direction, values, context)):
-            if isinstance(part, CouplingRun):
-                values, change = part.apply(values, context, forward=forward)
-            elif isinstance(part, Transform):
-                values, change = single(part, values, context)
-            else:
-                values, change = sequential_run(part, values, context)
-            log_det = log_det + change
-        return values, log_det
+    def _observe(
+        self, x: Array, context: Array | None, *, replace: bool
+    ) -> tuple[Flow, Array, Array]:
+        log_det = jnp.zeros(x.shape[:-1], x.dtype)
+        layers: list[Transform] = []
+        for observing, run in groupby(self.layers[::-1], key=takes_statistics):
+            if not observing:
+                parts = tuple(run)
+                x, change = _applied(parts, x, context, forward=False)
+                layers += parts
+                log_det = log_det + change
+                continue
+            for part in cast(Iterator[Flow | ConditionedFlow], run):
+                observed, x, change = observe_part(part, x, context, replace=replace)
+                layers.append(observed)
+                log_det = log_det + change
+        return Compose(layers[::-1]), x, log_det
 
     def _forward_and_score(
         self, z: Array, score: Array, context: Array | None
@@ -120,6 +148,24 @@ class Compose(Flow):
                 own = type(layer).__name__
             lines += own.splitlines()
         return "\n".join(["Compose(", *(f"  {line}" for line in lines), ")"])
+
+
+def _applied(
+    layers: Sequence[Transform], values: Array, context: Array | None, *, forward: bool
+) -> tuple[Array, Array]:
+    """Apply layers in turn, runs of equal ones and of couplings together."""
+    direction = "sequential_forward" if forward else "sequential_inverse"
+    single = forward_part if forward else inverse_part
+    log_det = jnp.zeros(values.shape[:-1], values.dtype)
+    for part in join_couplings(runs(layers, direction, values, context)):
+        if isinstance(part, CouplingRun):
+            values, change = part.apply(values, context, forward=forward)
+        elif isinstance(part, Transform):
+            values, change = single(part, values, context)
+        else:
+            values, change = sequential_run(part, values, context)
+        log_det = log_det + change
+    return values, log_det
 
 
 # What has an input_dim of its own; other transforms adapt to the vector they are given.

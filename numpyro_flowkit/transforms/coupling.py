@@ -9,7 +9,7 @@ from jax import Array
 from flowkit_core import checks
 from flowkit_core.specs import CouplingSpec
 from numpyro_flowkit.conditioners.foreign import as_conditioner
-from numpyro_flowkit.laws import Law
+from numpyro_flowkit.laws import Additive, Affine, Centred, Law
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.indexing import merge, take
 from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters, law_params
@@ -28,6 +28,8 @@ class Coupling(Flow):
         law: the map of one coordinate.
         context_dim: length of the context the conditioner takes.
         free: the law's free parameters (num_free, |B|); zeros by default.
+        volume_preserving: centre the log-scales of an affine law, so that they sum to zero: the
+            log-determinant is 0. Of a single moved coordinate only the shift is left.
         spec: the architecture as data; leave it out for a conditioner or law of your own.
 
     Cost: one network pass in either direction; the inverse is exact.
@@ -35,7 +37,8 @@ class Coupling(Flow):
     Stability: scales are softly bounded by the law.
 
     Raises:
-        ValueError: for a mask that is all True, which would leave nothing to transform.
+        ValueError: for a mask that is all True, which would leave nothing to transform, or a law
+            that cannot preserve volume if it has to.
         TypeError: for a mask that is not boolean, or a conditioner that cannot be called or is a
             plain function.
 
@@ -59,7 +62,7 @@ class Coupling(Flow):
     """
 
     leaf_names = ("conditioner", "free")
-    static_names = ("mask", "law", "spec", "context_dim")
+    static_names = ("mask", "law", "volume_preserving", "spec", "context_dim")
 
     mask: tuple[bool, ...]
     conditioner: ConditionerLike
@@ -74,6 +77,7 @@ class Coupling(Flow):
         *,
         context_dim: int = 0,
         free: Array | None = None,
+        volume_preserving: bool = False,
         spec: CouplingSpec | None = None,
     ) -> None:
         self.mask = checks.boolean_mask("mask", mask)
@@ -83,7 +87,8 @@ class Coupling(Flow):
                 f"got all {len(self.mask)} True"
             )
         self.conditioner = as_conditioner(conditioner)
-        self.law = checks.instance("law", law, Law)
+        self.volume_preserving = checks.boolean("volume_preserving", volume_preserving)
+        self.law = _centred(law) if volume_preserving else checks.instance("law", law, Law)
         self.free = free_parameters(law, len(self._moved), free)
         self.spec = spec
         self.context_dim = checks.int_at_least("context_dim", context_dim, 0)
@@ -113,13 +118,18 @@ class Coupling(Flow):
         count = len(self._moved)
         return law_params(self.conditioner, self.law, self.free, kept, context, count)
 
+    def _log_det(self, log_slope: Array) -> Array:
+        if self.volume_preserving:  # exactly, where a sum would leave rounding
+            return jnp.zeros(log_slope.shape[:-1], log_slope.dtype)
+        return log_slope.sum(-1)
+
     def move(
         self, kept: Array, moved: Array, context: Array | None, *, forward: bool
     ) -> tuple[Array, Array]:
         """The new coordinates of the moved part, and the log-determinant."""
         apply = self.law.forward if forward else self.law.inverse
         moved, log_slope = apply(moved, self._params(kept, context))
-        return moved, log_slope.sum(-1)
+        return moved, self._log_det(log_slope)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         kept, moved = self.split(z)
@@ -148,3 +158,15 @@ class Coupling(Flow):
         _, cotangent = pull_law((score_moved, ones))
         (kept_gradient,) = pull_params(cotangent)
         return self.merge(score_kept - kept_gradient, score_moved)
+
+
+def _centred(law: Law) -> Law:
+    """A law that preserves volume."""
+    if isinstance(law, Additive):
+        return law
+    if isinstance(law, Affine):
+        return Centred(law)
+    raise ValueError(
+        "volume_preserving: expected an Affine or Additive law, whose log-scales are the same at "
+        f"every point, got {type(law).__name__}"
+    )

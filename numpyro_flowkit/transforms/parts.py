@@ -10,8 +10,10 @@ from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 
 
-def check_part(name: str, part: Transform) -> None:
+def check_part(name: str, part: Transform, *, last: bool) -> None:
     """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
+
+    The last part may be a flow whose data side is an interval.
 
     Raises:
         TypeError: if it is no transform.
@@ -20,6 +22,8 @@ def check_part(name: str, part: Transform) -> None:
     if not isinstance(part, Transform):
         hint = "; call the recipe's result with a key first" if callable(part) else ""
         raise TypeError(f"{name}: expected a transform, got {type(part).__name__}{hint}")
+    if last and isinstance(part, Flow | ConditionedFlow):
+        return
     for side, space in (("domain", part.domain), ("codomain", part.codomain)):
         if space not in (constraints.real, constraints.real_vector):
             raise ValueError(
@@ -46,6 +50,32 @@ def inverse_part(part: Transform, x: Array, context: Array | None) -> tuple[Arra
         return part.inverse_and_log_det(x)
     z = part.inv(x)  # not part._inverse, which NumPyro's view of an inverse lacks
     return z, -_vector_log_det(part, part.log_abs_det_jacobian(z, x, None), x)
+
+
+def takes_statistics(part: Transform) -> bool:
+    """Whether a layer inside of a part takes its numbers from data."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.takes_statistics
+
+
+def awaits_data(part: Transform) -> bool:
+    """Whether an ActNorm inside of a part waits for its first batch."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.awaits_data
+
+
+def observe_part(
+    part: Flow | ConditionedFlow, x: Array, context: Array | None, *, replace: bool
+) -> tuple[Transform, Array, Array]:
+    """Invert one part by the statistics of x itself: the part that has taken them in, z, log-det.
+
+    See `Flow._observe`.
+    """
+    if isinstance(part, ConditionedFlow):
+        (x,), given = part.flow._checked("x", (x,), part.context)
+        flow, z, log_det = part.flow._observe(x, given, replace=replace)
+        return ConditionedFlow(flow, part.context), z, log_det
+    return part._observe(x, context if part.context_dim else None, replace=replace)
 
 
 def score_part(

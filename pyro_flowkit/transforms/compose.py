@@ -1,6 +1,7 @@
 """One flow after the other."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import cast
 
 from torch import Tensor, nn
@@ -11,7 +12,15 @@ from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
 from pyro_flowkit.transforms.coupling import Coupling, couple, couple_scores, fits
 from pyro_flowkit.transforms.modes import plainly_recorded
-from pyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
+from pyro_flowkit.transforms.parts import (
+    awaits_data,
+    check_part,
+    forward_part,
+    inverse_part,
+    observe_part,
+    score_part,
+    takes_statistics,
+)
 
 
 class Compose(Flow):
@@ -48,7 +57,7 @@ class Compose(Flow):
     def __init__(self, layers: Sequence[Transform]) -> None:
         parts = tuple(layers)
         for i, part in enumerate(parts):
-            check_part(f"layers[{i}]", part)
+            check_part(f"layers[{i}]", part, last=i == len(parts) - 1)
         dims = {part.input_dim for part in parts if isinstance(part, _SIZED)}
         if len(dims) != 1:
             raise ValueError(
@@ -58,12 +67,13 @@ class Compose(Flow):
         contexts = {flow.context_dim for flow in flows} - {0}
         if len(contexts) > 1:
             raise ValueError(f"layers: expected one context_dim, got {sorted(contexts)}")
-        specs = [flow.spec for flow in flows if flow.spec is not None]
-        spec = ComposeSpec(tuple(specs)) if len(specs) == len(parts) else None
-        super().__init__(dims.pop(), context_dim=max(contexts, default=0), spec=spec)
+        _spec_of(parts)  # refuses what no spec can hold
+        super().__init__(dims.pop(), context_dim=max(contexts, default=0), spec=None)
         self.layers = nn.ModuleList([part for part in parts if isinstance(part, nn.Module)])
         # Parts that are no modules live here alone, under their place in the order.
         self._bare = {i: part for i, part in enumerate(parts) if not isinstance(part, nn.Module)}
+        if isinstance(parts[-1], _SIZED):
+            self.codomain = parts[-1].codomain
 
     @property
     def parts(self) -> list[Transform]:
@@ -71,6 +81,21 @@ class Compose(Flow):
         modules = cast(Iterator[Transform], iter(self.layers))
         count = len(self.layers) + len(self._bare)
         return [self._bare[i] if i in self._bare else next(modules) for i in range(count)]
+
+    @property
+    def spec(self) -> ComposeSpec | None:  # type: ignore[override]
+        """The architecture as data, read off the layers: an ActNorm's changes when it starts."""
+        return _spec_of(self.parts)
+
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether any layer takes its numbers from data."""
+        return any(map(takes_statistics, self.parts))
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether any ActNorm waits for its first batch."""
+        return any(map(awaits_data, self.parts))
 
     @property
     def sequential_forward(self) -> bool:
@@ -92,6 +117,20 @@ class Compose(Flow):
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return _run(self.parts[::-1], x, context, forward=False)
+
+    def _observe(
+        self, x: Tensor, context: Tensor | None, *, replace: bool
+    ) -> tuple[Flow, Tensor, Tensor]:
+        total = x.new_zeros(x.shape[:-1])
+        for observing, run in groupby(self.parts[::-1], key=takes_statistics):
+            if not observing:
+                x, change = _run(list(run), x, context, forward=False)
+                total = total + change
+                continue
+            for part in cast(Iterator[Flow | ConditionedFlow], run):
+                x, change = observe_part(part, x, context, replace=replace)
+                total = total + change
+        return self, x, total
 
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None
@@ -124,6 +163,11 @@ class Compose(Flow):
 
 # What has an input_dim of its own; other transforms adapt to the vector they are given.
 _SIZED = (Flow, ConditionedFlow)
+
+
+def _spec_of(parts: Sequence[Transform]) -> ComposeSpec | None:
+    specs = [part.spec for part in parts if isinstance(part, Flow) and part.spec is not None]
+    return ComposeSpec(tuple(specs)) if len(specs) == len(parts) else None
 
 
 def _run(

@@ -9,7 +9,7 @@ from torch.distributions.transforms import Transform
 from flowkit_core import checks
 from flowkit_core.masks import invert_order
 from flowkit_core.specs import CouplingSpec
-from pyro_flowkit.laws import Law, Params
+from pyro_flowkit.laws import Additive, Affine, Centred, Law, Params
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.law_params import free_parameters, law_params
 from pyro_flowkit.transforms.modes import plainly_recorded
@@ -28,6 +28,8 @@ class Coupling(Flow):
         law: the map of one coordinate.
         context_dim: length of the context the conditioner takes.
         free: start values (num_free, |B|) of the law's free parameters; zeros by default.
+        volume_preserving: centre the log-scales of an affine law, so that they sum to zero: the
+            log-determinant is 0. Of a single moved coordinate only the shift is left.
         spec: the architecture as data; leave it out for a conditioner or law of your own.
 
     Cost: one network pass in either direction; the inverse is exact.
@@ -35,7 +37,8 @@ class Coupling(Flow):
     Stability: scales are softly bounded by the law.
 
     Raises:
-        ValueError: for a mask that is all True, which would leave nothing to transform.
+        ValueError: for a mask that is all True, which would leave nothing to transform, or a law
+            that cannot preserve volume if it has to.
         TypeError: for a mask that is not boolean.
 
     References:
@@ -68,6 +71,7 @@ class Coupling(Flow):
         *,
         context_dim: int = 0,
         free: Tensor | None = None,
+        volume_preserving: bool = False,
         spec: CouplingSpec | None = None,
     ) -> None:
         mask = checks.boolean_mask("mask", mask)
@@ -80,7 +84,8 @@ class Coupling(Flow):
         super().__init__(len(mask), context_dim=context_dim, spec=spec)
         self.mask = mask
         self.conditioner = checks.instance("conditioner", conditioner, nn.Module)
-        self.law = checks.instance("law", law, Law)
+        self.volume_preserving = checks.boolean("volume_preserving", volume_preserving)
+        self.law = _centred(law) if volume_preserving else checks.instance("law", law, Law)
         kept = [i for i, keep in enumerate(mask) if keep]
         moved = [i for i, keep in enumerate(mask) if not keep]
         back = invert_order([*kept, *moved])
@@ -101,13 +106,18 @@ class Coupling(Flow):
         raw = self.conditioner(kept, context)
         return law_params(self.law, raw, self.free, self._num_moved)
 
+    def _log_det(self, log_slope: Tensor) -> Tensor:
+        if self.volume_preserving:  # exactly, where a sum would leave rounding
+            return log_slope.new_zeros(log_slope.shape[:-1])
+        return log_slope.sum(-1)
+
     def move(
         self, kept: Tensor, moved: Tensor, context: Tensor | None, *, forward: bool
     ) -> tuple[Tensor, Tensor]:
         """The new coordinates of the moved part, and the log-determinant."""
         apply = self.law.forward if forward else self.law.inverse
         moved, log_slope = apply(moved, self._params(kept, context))
-        return moved, log_slope.sum(-1)
+        return moved, self._log_det(log_slope)
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return couple([self], z, context, forward=True)
@@ -139,7 +149,7 @@ class Coupling(Flow):
         slope_gradient = _derivative((log_slope,), at_moved, (ones,))
         moved = (scores[1] - slope_gradient) * torch.exp(-log_slope.detach())
         kept = scores[0] - _derivative((new, log_slope), at_kept, (moved, ones))
-        return new, log_slope.sum(-1), (kept, moved)
+        return new, self._log_det(log_slope), (kept, moved)
 
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
         # With J = [[1, 0], [C, diag(slope)]]: first solve for the moved coordinates, then one
@@ -158,6 +168,18 @@ class Coupling(Flow):
         score_moved = (score_moved - slope_gradient) * torch.exp(-log_slope)
         kept_gradient, _ = pull((score_moved, ones))
         return self.merge(score_kept - kept_gradient, score_moved)
+
+
+def _centred(law: Law) -> Law:
+    """A law that preserves volume."""
+    if isinstance(law, Additive):
+        return law
+    if isinstance(law, Affine):
+        return Centred(law)
+    raise ValueError(
+        "volume_preserving: expected an Affine or Additive law, whose log-scales are the same at "
+        f"every point, got {type(law).__name__}"
+    )
 
 
 def _derivative(values: Sequence[Tensor], at: Tensor, weights: Sequence[Tensor]) -> Tensor:

@@ -18,8 +18,8 @@ class NativeTransform(Transform):
     functions and say which tensors they depend on.
     """
 
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
+    domain: constraints.Constraint = constraints.real_vector
+    codomain: constraints.Constraint = constraints.real_vector
     bijective = True
     # torch.jit.trace_module calls hasattr() on every property, and upstream's raises.
     sign = 1

@@ -8,6 +8,7 @@ from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
 from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.checks import broadcast_batch
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
 
 
@@ -18,8 +19,10 @@ class _Forgetful(Protocol):
     def clear_cache(self) -> None: ...
 
 
-def check_part(name: str, part: Transform) -> None:
+def check_part(name: str, part: Transform, *, last: bool) -> None:
     """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
+
+    The last part may be a flow whose data side is an interval.
 
     Raises:
         TypeError: if it is no transform.
@@ -27,7 +30,7 @@ def check_part(name: str, part: Transform) -> None:
     """
     if not isinstance(part, Transform):
         raise TypeError(f"{name}: expected a transform, got {type(part).__name__}")
-    if isinstance(part, Flow | ConditionedFlow):
+    if isinstance(part, Flow | ConditionedFlow) and (last or _is_real(part.codomain)):
         return
     for side, space in (("domain", part.domain), ("codomain", part.codomain)):
         if not _is_real(space):
@@ -64,6 +67,28 @@ def inverse_part(part: Transform, x: Tensor, context: Tensor | None) -> tuple[Te
     _forget(part)
     z = part.inv(x)
     return z, -_vector_log_det(part.log_abs_det_jacobian(z, x), z)
+
+
+def takes_statistics(part: Transform) -> bool:
+    """Whether a layer inside of a part takes its numbers from data."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.takes_statistics
+
+
+def awaits_data(part: Transform) -> bool:
+    """Whether an ActNorm inside of a part waits for its first batch."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.awaits_data
+
+
+def observe_part(
+    part: Flow | ConditionedFlow, x: Tensor, context: Tensor | None, *, replace: bool
+) -> tuple[Tensor, Tensor]:
+    """Invert one part by the statistics of x itself, which the part takes in; see `Flow`."""
+    if isinstance(part, ConditionedFlow):
+        x, context = broadcast_batch("x", x, part.context)
+        return part.flow._observe(x, context, replace=replace)[1:]
+    return part._observe(x, context if part.context_dim else None, replace=replace)[1:]
 
 
 def score_part(

@@ -47,6 +47,7 @@ OWN_ARGUMENTS = {
     "FreeBitsELBO": ({"max_plate_nesting"}, set()),
     "FreeBitsELBO.loss": (set(), {"rng_key", "param_map"}),
     "ImportanceWeightedELBO.loss": (set(), {"rng_key", "param_map"}),
+    "dequantise": ({"generator"}, {"rng_key"}),
     # Several devices: processes of torch, one program of JAX.
     "fit_guide": ({"process_group"}, {"params", "particle_sharding"}),
     # As in the first two: where parameters are, and where randomness comes from.
