@@ -25,6 +25,7 @@ from numpyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
+from numpyro_flowkit.plots import density_with_samples, warped_grid
 from numpyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from numpyro_flowkit.recipes import (
     compose,
@@ -80,6 +81,7 @@ __all__ = [
     "aggregated_posterior",
     "build",
     "compose",
+    "density_with_samples",
     "diagnose",
     "elbo_surgery",
     "elbo_surgery_of",
@@ -110,4 +112,5 @@ __all__ = [
     "to_arviz",
     "vamp_prior",
     "warm_start",
+    "warped_grid",
 ]

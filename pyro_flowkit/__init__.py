@@ -25,6 +25,7 @@ from pyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
+from pyro_flowkit.plots import density_with_samples, warped_grid
 from pyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from pyro_flowkit.recipes import (
     compose,
@@ -79,6 +80,7 @@ __all__ = [
     "aggregated_posterior",
     "build",
     "compose",
+    "density_with_samples",
     "diagnose",
     "elbo_surgery",
     "elbo_surgery_of",
@@ -109,4 +111,5 @@ __all__ = [
     "to_arviz",
     "vamp_prior",
     "warm_start",
+    "warped_grid",
 ]
