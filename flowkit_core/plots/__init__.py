@@ -1,8 +1,8 @@
 """Pictures: fits, flows of the plane, posteriors beside a reference, densities beside data, costs.
 
 Each function returns a matplotlib figure made without pyplot, so no global state is touched, and
-writes it to ``path`` if there is one. Colours are told apart by colour-blind readers; where curves
-share a panel, so are they in black and white. Pictures of a diagnosis and of ELBO surgery stand
+writes it to ``path`` if there is one. Colours are told apart by colour-blind readers, and curves
+and bars in black and white, too. Pictures of a diagnosis and of ELBO surgery stand
 in `flowkit_core.diagnostic_plots` and `flowkit_core.surgery_plots`.
 """
 
@@ -15,6 +15,7 @@ from flowkit_core.plots.marginals import marginal_histograms
 from flowkit_core.plots.pairs import corner
 from flowkit_core.plots.style import (
     COLOURS,
+    HATCHES,
     LINES,
     MARKERS,
     finished,
@@ -24,6 +25,7 @@ from flowkit_core.plots.style import (
 
 __all__ = [
     "COLOURS",
+    "HATCHES",
     "LINES",
     "MARKERS",
     "corner",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit_core.plots.style import COLOURS, finished, new_figure, without_frame
+from flowkit_core.plots.style import COLOURS, LINES, finished, new_figure, without_frame
 
 
 def loss_curves(
@@ -29,7 +29,7 @@ def loss_curves(
     epochs = np.arange(1, len(train) + 1)
     axes.plot(epochs, train, color=COLOURS[0], label="training")
     if len(validation):
-        axes.plot(epochs, validation, color=COLOURS[1], label="validation")
+        axes.plot(epochs, validation, LINES[1], color=COLOURS[1], label="validation")
     axes.axvline(best_epoch + 1, color="0.5", linestyle=":", label=f"kept: epoch {best_epoch + 1}")
     axes.set(xlabel="epoch", ylabel="negative log-likelihood\n(nats per row)")
     # The first epochs would flatten everything that follows.
@@ -62,12 +62,13 @@ def elbo_curve(
     figure = new_figure(6, 3.6)
     axes = figure.subplots()
     phases = list(dict.fromkeys(window.phase for window in windows))
-    for colour, phase in zip(COLOURS, phases, strict=False):
+    for k, phase in enumerate(phases):
+        colour, line = COLOURS[k % len(COLOURS)], LINES[k % len(LINES)]
         of_phase = [w for w in windows if w.phase == phase and np.isfinite(w.median)]
         steps = [w.first_step for w in of_phase]
         values = np.array([-w.median for w in of_phase])
         errors = np.array([w.error for w in of_phase])
-        axes.plot(steps, values, color=colour, marker=".", markersize=4, label=phase)
+        axes.plot(steps, values, line, color=colour, marker=".", markersize=4, label=phase)
         axes.fill_between(
             steps, values - 2 * errors, values + 2 * errors, color=colour, alpha=0.25, linewidth=0
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flowkit_core.plots.style import COLOURS, finished, new_figure, without_frame
+from flowkit_core.plots.style import COLOURS, LINES, finished, new_figure, without_frame
 
 
 def marginal_histograms(
@@ -35,7 +35,8 @@ def marginal_histograms(
         for k, (name, by_quantity) in enumerate(draws.items()):
             heights, _, _ = axes.hist(
                 np.ravel(by_quantity[quantity]), bins=bins, density=True, histtype="step",
-                linewidth=1.5, color=COLOURS[k % len(COLOURS)], label=name,
+                linewidth=1.5, linestyle=LINES[k % len(LINES)], color=COLOURS[k % len(COLOURS)],
+                label=name,
             )  # fmt: skip
             peaks.append(float(heights.max()))
         # One narrow approximation must not flatten the others: it runs out of the frame.

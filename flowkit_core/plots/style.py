@@ -7,9 +7,10 @@ from flowkit_core.extras import require
 
 # Okabe and Ito's palette: told apart by colour-blind readers and in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# What tells curves apart in black and white, where colours do not.
+# What tells curves and bars apart in black and white, where colours do not.
 LINES = ("-", "--", "-.", ":")
 MARKERS = "osD^vP"
+HATCHES = ("", "////", "....", "xxxx")
 
 
 def new_figure(width: float, height: float) -> Any:
