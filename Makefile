@@ -14,6 +14,8 @@ VENV_BENCH := $(VENV)-bench
 # More for pytest: `make test PYTEST_ARGS="-k planar -x"`.
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
+# Some of the installations that `make test-dist` tries: `make test-dist EXTRA="core pyro"`.
+EXTRA ?=
 # Some of the benchmarks: `make bench SECTIONS="sampling scoring"`; all of them without.
 SECTIONS ?=
 # More for the quality of guides: `make quality QUALITY_ARGS="--posteriors FOLDER --seeds 5"`.
@@ -36,7 +38,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo neutra vae test test-slow test-oldest bench bench-quick quality lint format python-found
+.PHONY: help demo neutra vae test test-slow test-oldest dist test-dist bench bench-quick quality lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +60,15 @@ test-slow: $(STAMP)  ## run the tests that `make test` leaves out
 
 test-oldest: $(STAMP_OLDEST)  ## run `make test` on the lowest versions allowed
 	$(TEST_ENV) $(VENV_OLDEST)/bin/python $(PYTEST)
+
+# The wheel is built from the sdist, so that what the sdist lacks shows.
+dist: $(STAMP)  ## build sdist and wheel into dist/
+	rm -rf dist
+	$(RUN) -m hatchling build -t sdist -d dist
+	$(RUN) -m pip wheel --disable-pip-version-check --quiet --no-deps --no-build-isolation -w dist dist/*.tar.gz
+
+test-dist: dist  ## install the wheel with each extra into an empty environment and try it there
+	$(RUN) -m tests.distribution $(EXTRA)
 
 bench: $(STAMP_BENCH)  ## measure beside the peers (some 40 minutes) into benchmarks/RESULTS.md
 	$(VENV_BENCH)/bin/python -m benchmarks $(SECTIONS)

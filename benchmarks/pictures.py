@@ -2,16 +2,12 @@
 
 import numpy as np
 
-from flowkit_core.plots import COLOURS, new_figure, without_frame
-
-MARKERS = "osD^vP"
-LINES = ("-", "--", "-.", ":")
+from flowkit_core.plots import COLOURS, LINES, new_figure, without_frame
+from flowkit_core.plots.growth import draw_log_log
 
 
 def log_log(panels, ylabel):
     """Curves of seconds against sizes, shown as milliseconds.
-
-    Colour, marker and dashes all differ, so that curves are told apart in black and white too.
 
     Args:
         panels: label of the horizontal axis -> name of the curve -> (sizes, seconds).
@@ -21,21 +17,9 @@ def log_log(panels, ylabel):
     axes_list = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     first = list(next(iter(panels.values())))
     for axes, (xlabel, curves) in zip(axes_list, panels.items(), strict=True):
-        ticks = sorted({size for sizes, _ in curves.values() for size in sizes})
-        for k, (name, (sizes, seconds)) in enumerate(curves.items()):
-            axes.loglog(
-                sizes,
-                [1e3 * value for value in seconds],
-                color=COLOURS[k % len(COLOURS)],
-                marker=MARKERS[k % len(MARKERS)],
-                linestyle=LINES[k % len(LINES)],
-                markersize=4,
-                label=name,
-            )
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
+        in_ms = {n: (sizes, [1e3 * t for t in seconds]) for n, (sizes, seconds) in curves.items()}
+        draw_log_log(axes, in_ms)
         axes.set(xlabel=xlabel)
-        axes.spines[["top", "right"]].set_visible(False)
         if axes is axes_list[0] or list(curves) != first:
             axes.legend(frameon=False, fontsize="small")
     axes_list[0].set_ylabel(ylabel)

@@ -64,11 +64,3 @@ def speedup(cell, ours):
     """Time of the fastest peer over ours, or None."""
     peer = fastest_peer(cell, ours)
     return None if peer is None else ratio(cell, peer, ours)
-
-
-def growth_exponent(sizes, seconds):
-    """Slope of log(seconds) against log(size) over the upper half of the sizes."""
-    order = np.argsort(sizes)
-    upper = order[len(order) // 2 :] if len(order) > 3 else order
-    slope, _ = np.polyfit(np.log(np.asarray(sizes)[upper]), np.log(np.asarray(seconds)[upper]), 1)
-    return float(slope)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flowkit_core.plots import COLOURS, finished, new_figure, without_frame
+from flowkit_core.plots import COLOURS, HATCHES, finished, new_figure, without_frame
 from flowkit_core.surgery.estimate import Bounds, Estimate
 from flowkit_core.surgery.result import ElboSurgery
 
@@ -81,7 +81,10 @@ def dimension_bars(
     at = np.arange(len(order))
     for index, (title, values) in enumerate(series.items()):
         shift = (index - (len(series) - 1) / 2) * width
-        axes.bar(at + shift, values[order], width, color=COLOURS[index], label=title)
+        axes.bar(
+            at + shift, values[order], width, color=COLOURS[index % len(COLOURS)],
+            hatch=HATCHES[index % len(HATCHES)], edgecolor="white", linewidth=0, label=title,
+        )  # fmt: skip
     step = max(len(order) // 20, 1)
     axes.set_xticks(at[::step], [str(i) for i in order[::step]])
     axes.set(xlabel="latent", ylabel=ylabel)
@@ -142,7 +145,10 @@ def _stack(
     left = np.zeros(len(titles))
     for index, (label, widths) in enumerate(parts):
         colour = COLOURS[first_colour + index]
-        axes.barh(rows, widths, left=left, height=0.6, color=colour, label=label)
+        axes.barh(
+            rows, widths, left=left, height=0.6, color=colour, hatch=HATCHES[index],
+            edgecolor="white", linewidth=0, label=label,
+        )  # fmt: skip
         left = left + np.array(widths)
     axes.errorbar(
         left, rows, xerr=[3 * one.stderr for one in sums], fmt="none", ecolor="black", capsize=3

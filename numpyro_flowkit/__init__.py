@@ -27,6 +27,7 @@ from numpyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
+from numpyro_flowkit.plots import density_with_samples, warped_grid
 from numpyro_flowkit.priors import (
     FreeBitsELBO,
     flow_prior,
@@ -104,6 +105,7 @@ __all__ = [
     "bits_per_dim",
     "build",
     "compose",
+    "density_with_samples",
     "dequantise",
     "diagnose",
     "diagonal_linear",
@@ -143,4 +145,5 @@ __all__ = [
     "triangular_linear",
     "vamp_prior",
     "warm_start",
+    "warped_grid",
 ]

@@ -27,6 +27,7 @@ from pyro_flowkit.guides import (
     importance_resample,
     warm_start,
 )
+from pyro_flowkit.plots import density_with_samples, warped_grid
 from pyro_flowkit.priors import (
     FreeBitsELBO,
     flow_prior,
@@ -103,6 +104,7 @@ __all__ = [
     "bits_per_dim",
     "build",
     "compose",
+    "density_with_samples",
     "dequantise",
     "diagnose",
     "diagonal_linear",
@@ -142,4 +144,5 @@ __all__ = [
     "triangular_linear",
     "vamp_prior",
     "warm_start",
+    "warped_grid",
 ]

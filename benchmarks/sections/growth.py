@@ -6,8 +6,9 @@ from benchmarks.pictures import log_log
 from benchmarks.progress import say
 from benchmarks.rounds import Field
 from benchmarks.sections.comparison import BACKEND_TITLES
-from benchmarks.statistics import growth_exponent, typical
+from benchmarks.statistics import typical
 from benchmarks.tables import milliseconds, number, table
+from flowkit_core.plots import growth_exponent
 
 TITLE = "Growth"
 ABOUT = """Ours alone, 5 layers, batch 256: against D at hidden 2x128, and against the width of

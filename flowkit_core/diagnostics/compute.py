@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowkit_core import checks
 from flowkit_core.diagnostics.psis import MIN_DRAWS, Floats, khat_threshold, smooth
 from flowkit_core.diagnostics.result import GuideDiagnostics, ParameterComparison
+from flowkit_core.entries import entry_names
 
 
 @np.errstate(over="ignore", invalid="ignore")  # of numbers that are not finite, told as such
@@ -148,14 +149,13 @@ def _compared(name: str, values: NDArray[Any], weights: Floats) -> list[Paramete
     offsets, w = flat[carrying] - mean, weights[carrying]
     shift = w @ offsets if len(w) else np.full_like(mean, math.nan)
     variance = w @ (offsets - shift) ** 2 if len(w) else np.full_like(mean, math.nan)
-    indices = np.ndindex(values.shape[1:])
     return [
         ParameterComparison(
-            name=name + (f"[{','.join(map(str, index))}]" if index else ""),
+            name=entry,
             raw_mean=float(mean[i]),
             smoothed_mean=float(mean[i] + shift[i]),
             raw_sd=float(sd[i]),
             smoothed_sd=math.sqrt(variance[i]),
         )
-        for i, index in enumerate(indices)
+        for i, entry in enumerate(entry_names(name, values.shape[1:]))
     ]

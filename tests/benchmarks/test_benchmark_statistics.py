@@ -39,14 +39,6 @@ def test_wall_time_counts_on_an_accelerator():
     assert statistics.typical(cell(device="cuda", **entries), "pyro_flowkit") == 2.0
 
 
-def test_the_exponent_is_that_of_the_upper_half():
-    sizes = [8, 16, 32, 64, 128, 256]
-    seconds = [1.0, 1.0, 1.0, 64.0**1.5, 128.0**1.5, 256.0**1.5]
-    assert statistics.growth_exponent(sizes, seconds) == pytest.approx(1.5)
-    assert statistics.growth_exponent(sizes[::-1], seconds[::-1]) == pytest.approx(1.5)
-    assert statistics.growth_exponent([1, 2, 4], [1.0, 4.0, 16.0]) == pytest.approx(2)
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [

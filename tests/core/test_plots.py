@@ -132,6 +132,12 @@ WRITERS = {
         normal_draws(["flow"]), reference={"mu": (0.0, 1.0)}, path=path
     ),
     "samples_beside_data": lambda path: plots.samples_beside_data(np.eye(3), {}, path=path),
+    "warped_grid": lambda path: plots.warped_grid(np.sinh, num_lines=3, path=path),
+    "density_with_samples": lambda path: plots.density_with_samples(
+        lambda x: -(x**2).sum(1), np.eye(2), path=path
+    ),
+    "corner": lambda path: plots.corner(normal_draws(["flow"]), path=path),
+    "growth_curves": lambda path: plots.growth_curves({"one": ([1, 2], [1.0, 3.0])}, path=path),
 }
 
 
@@ -160,6 +166,10 @@ def test_pyplot_is_never_imported(tmp_path):
         draws = {"flow": {"mu": [0.0, 1.0, 2.0]}}
         plots.marginal_histograms(draws, reference={"mu": (0.0, 1.0)})
         plots.samples_beside_data([[0.0, 1.0], [1.0, 0.0]], {"flow": [[0.0, 1.0]]})
+        plots.warped_grid(lambda z: 2 * z)
+        plots.density_with_samples(lambda x: 0 * x[:, 0], [[0.0, 1.0], [1.0, 0.0]])
+        plots.corner(draws)
+        plots.growth_curves({"one": ([1, 2], [1.0, 3.0])})
         print("matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
     """
     done = subprocess.run(
