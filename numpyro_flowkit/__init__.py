@@ -7,6 +7,7 @@ for _module in ("jax", "numpyro", "optax"):
 
 from flowkit_core import CheckpointError, __version__
 from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
+from flowkit_core.reports import InverseNotConverged
 from flowkit_core.warmup import kl_warmup
 from numpyro_flowkit.bases import mixture_base, student_t_base
 from numpyro_flowkit.build import FlowInit, build
@@ -33,8 +34,10 @@ from numpyro_flowkit.recipes import (
     maf,
     nice,
     permute,
+    planar,
     qr_linear,
     realnvp,
+    sylvester,
 )
 from numpyro_flowkit.round_trip import round_trip
 from numpyro_flowkit.surgery import (
@@ -73,6 +76,7 @@ __all__ = [
     "FlowInit",
     "GuideDiagnostics",
     "ImportanceWeightedELBO",
+    "InverseNotConverged",
     "LatentSurgery",
     "PriorFitResult",
     "__version__",
@@ -102,11 +106,13 @@ __all__ = [
     "mutual_information",
     "nice",
     "permute",
+    "planar",
     "qr_linear",
     "realnvp",
     "round_trip",
     "save_flow",
     "student_t_base",
+    "sylvester",
     "to_arviz",
     "vamp_prior",
     "warm_start",

@@ -24,7 +24,9 @@ from numpyro_flowkit.transforms import (
     LULinear,
     MaskedAutoregressive,
     Permutation,
+    Planar,
     QRLinear,
+    Sylvester,
     TriangularAffine,
 )
 
@@ -150,6 +152,20 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> Flow:
     return Coupling(spec.mask, net, law, context_dim=spec.context_dim, free=free, spec=spec)
 
 
+def _planar(spec: specs.PlanarSpec, arrays: Arrays) -> Flow:
+    net = spec.conditioner
+    return Planar(
+        arrays["weight"],
+        arrays["bias"],
+        arrays["direction"],
+        activation=spec.activation,
+        conditioner=None if net is None else MLP(net, _inside("conditioner", arrays)),
+        context_dim=spec.context_dim,
+        max_iterations=spec.max_iterations,
+        spec=spec,
+    )
+
+
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> Flow:
     layers = (_compile(s, _inside(f"layers.{i}", arrays)) for i, s in enumerate(spec.layers))
     return Compose(tuple(layers))
@@ -165,5 +181,7 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.DiagonalAffineSpec: DiagonalAffine,
     specs.TriangularAffineSpec: TriangularAffine,
     specs.PermutationSpec: lambda spec, arrays: Permutation(spec),
+    specs.PlanarSpec: _planar,
+    specs.SylvesterSpec: Sylvester,
     specs.ComposeSpec: _compose,
 }

@@ -54,6 +54,8 @@ nice = _recipe(core.nice, "nice(3, num_layers=2, hidden_dims=(16,))")
 lu_linear = _recipe(core.lu_linear, "lu_linear(3)")
 qr_linear = _recipe(core.qr_linear, "qr_linear(3)")
 permute = _recipe(core.permute, "permute(3, order=(2, 0, 1))")
+planar = _recipe(core.planar, "planar(3, num_layers=2)")
+sylvester = _recipe(core.sylvester, "sylvester(3, num_layers=2, rank=2)")
 
 
 def compose(*flows: FlowInit | Transform) -> FlowInit | Compose:

@@ -7,6 +7,7 @@ for _module in ("torch", "pyro"):
 
 from flowkit_core import CheckpointError, __version__
 from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
+from flowkit_core.reports import InverseNotConverged
 from flowkit_core.warmup import kl_warmup
 from pyro_flowkit.bases import mixture_base, student_t_base
 from pyro_flowkit.build import build
@@ -33,8 +34,10 @@ from pyro_flowkit.recipes import (
     maf,
     nice,
     permute,
+    planar,
     qr_linear,
     realnvp,
+    sylvester,
 )
 from pyro_flowkit.round_trip import round_trip
 from pyro_flowkit.surgery import (
@@ -72,6 +75,7 @@ __all__ = [
     "FlowDistribution",
     "GuideDiagnostics",
     "ImportanceWeightedELBO",
+    "InverseNotConverged",
     "LatentSurgery",
     "PriorFitResult",
     "__version__",
@@ -101,11 +105,13 @@ __all__ = [
     "mutual_information",
     "nice",
     "permute",
+    "planar",
     "qr_linear",
     "realnvp",
     "round_trip",
     "save_flow",
     "student_t_base",
+    "sylvester",
     "to_arviz",
     "vamp_prior",
     "warm_start",

@@ -46,6 +46,8 @@ nice = _native(recipes.nice, "nice(3, num_layers=2, hidden_dims=(16,))")
 lu_linear = _native(recipes.lu_linear, "lu_linear(3)")
 qr_linear = _native(recipes.qr_linear, "qr_linear(3)")
 permute = _native(recipes.permute, "permute(3, order=(2, 0, 1))")
+planar = _native(recipes.planar, "planar(3, num_layers=2)")
+sylvester = _native(recipes.sylvester, "sylvester(3, num_layers=2, rank=2)")
 
 
 def compose(*flows: Transform) -> Compose:

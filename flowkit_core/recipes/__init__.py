@@ -7,6 +7,7 @@ from flowkit_core.recipes.autoregressive import iaf, maf
 from flowkit_core.recipes.composition import compose
 from flowkit_core.recipes.coupling import nice, realnvp
 from flowkit_core.recipes.linear import lu_linear, permute, qr_linear
+from flowkit_core.recipes.residual import planar, sylvester
 
 __all__ = [
     "compose",
@@ -15,6 +16,8 @@ __all__ = [
     "maf",
     "nice",
     "permute",
+    "planar",
     "qr_linear",
     "realnvp",
+    "sylvester",
 ]

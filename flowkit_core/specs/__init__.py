@@ -19,6 +19,14 @@ from flowkit_core.specs.linear import (
     QRLinearSpec,
     TriangularAffineSpec,
 )
+from flowkit_core.specs.residual import (
+    ChosenColumns,
+    ColumnsSpec,
+    HouseholderColumns,
+    OrthogonalColumns,
+    PlanarSpec,
+    SylvesterSpec,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,20 +37,26 @@ __all__ = [
     "AffineSpec",
     "ArraySpec",
     "AutoregressiveSpec",
+    "ChosenColumns",
+    "ColumnsSpec",
     "ComposeSpec",
     "ConditionerSpec",
     "CouplingSpec",
     "DiagonalAffineSpec",
     "FlowSpec",
+    "HouseholderColumns",
     "InverseAutoregressiveSpec",
     "LULinearSpec",
     "LawSpec",
     "MADESpec",
     "MLPSpec",
     "MaskedAutoregressiveSpec",
+    "OrthogonalColumns",
     "PermutationSpec",
+    "PlanarSpec",
     "QRLinearSpec",
     "Spec",
     "SplineLaw",
+    "SylvesterSpec",
     "TriangularAffineSpec",
 ]

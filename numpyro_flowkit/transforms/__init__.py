@@ -12,7 +12,9 @@ from numpyro_flowkit.transforms.coupling import Coupling
 from numpyro_flowkit.transforms.diagonal_affine import DiagonalAffine
 from numpyro_flowkit.transforms.lu_linear import LULinear
 from numpyro_flowkit.transforms.permutation import Permutation
+from numpyro_flowkit.transforms.planar import Planar
 from numpyro_flowkit.transforms.qr_linear import QRLinear
+from numpyro_flowkit.transforms.sylvester import Sylvester
 from numpyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "LULinear",
     "MaskedAutoregressive",
     "Permutation",
+    "Planar",
     "QRLinear",
+    "Sylvester",
     "TriangularAffine",
 ]

@@ -12,7 +12,9 @@ from pyro_flowkit.transforms.coupling import Coupling
 from pyro_flowkit.transforms.diagonal_affine import DiagonalAffine
 from pyro_flowkit.transforms.lu_linear import LULinear
 from pyro_flowkit.transforms.permutation import Permutation
+from pyro_flowkit.transforms.planar import Planar
 from pyro_flowkit.transforms.qr_linear import QRLinear
+from pyro_flowkit.transforms.sylvester import Sylvester
 from pyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "LULinear",
     "MaskedAutoregressive",
     "Permutation",
+    "Planar",
     "QRLinear",
+    "Sylvester",
     "TriangularAffine",
 ]

@@ -52,6 +52,11 @@ class Flow(NativeTransform, TransformModule):
         """Whether ``flow.inv(x)`` goes coordinate by coordinate."""
         return False
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether ``flow.inv(x)`` is found by Newton's method, within a budget of steps."""
+        return False
+
     @abstractmethod
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
 

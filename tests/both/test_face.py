@@ -65,6 +65,8 @@ OPTIONAL_IN_PYRO = {("build", "arrays")}  # drawn from the seed where none are g
 OWN_DEFAULTS = {("ImportanceWeightedELBO", "vectorize_particles")}
 # An abstract class: each wing's framework decides what its constructor takes.
 OWN_CONSTRUCTOR = {"Flow"}
+# Errors, the core's own.
+ERRORS = {"CheckpointError", "InverseNotConverged"}
 
 # Methods of one wing alone: class -> (of Pyro, of NumPyro).
 TORCH_TRANSFORM = {
@@ -186,14 +188,12 @@ def guides_inherit(name):
 
 
 CLASSES = [
-    name
-    for name in COMMON
-    if inspect.isclass(getattr(pyro_flowkit, name)) and name != "CheckpointError"
+    name for name in COMMON if inspect.isclass(getattr(pyro_flowkit, name)) and name not in ERRORS
 ]
 FUNCTIONS = [
     name
     for name in COMMON
-    if callable(getattr(pyro_flowkit, name)) and name not in OWN_CONSTRUCTOR | {"CheckpointError"}
+    if callable(getattr(pyro_flowkit, name)) and name not in OWN_CONSTRUCTOR | ERRORS
 ]
 
 

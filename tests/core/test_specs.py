@@ -109,6 +109,24 @@ PRINTED = {
     "qr_linear_one_dim": "QRLinear(input_dim=1)",
     "permutation": "Permutation(input_dim=5, order=(2, 4, 0, 3, 1))",
     "diagonal_affine": "DiagonalAffine(input_dim=4)",
+    "planar": "Compose(\n  Planar(input_dim=4, activation=tanh)\n)",
+    "sylvester_triangular": (
+        "Compose(\n"
+        "  Sylvester(input_dim=4, rank=2, columns=coordinates(0, 1), activation=tanh)\n"
+        "  Sylvester(input_dim=4, rank=2, columns=coordinates(2, 1), activation=tanh)\n"
+        ")"
+    ),
+    "planar_context": (
+        "Compose(\n"
+        "  Planar(input_dim=3, activation=leaky_relu, hidden_dims=(6,), context_dim=2)\n"
+        "  Planar(input_dim=3, activation=leaky_relu, hidden_dims=(6,), context_dim=2)\n"
+        ")"
+    ),
+    "sylvester_householder": (
+        "Compose(\n"
+        "  Sylvester(input_dim=4, rank=4, columns=householder(2), activation=leaky_relu)\n"
+        ")"
+    ),
 }
 
 
