@@ -87,10 +87,10 @@ def sylvester(
     Every choice of the weights is invertible: what is trained is mapped onto the diagonals with
     ``R1_ii R2_ii > -0.99``, and zero onto zero.
 
-    Cost: D M per point and layer in either direction; ``flow.inv(x)`` solves M equations for one
-    number each, one after the other, by Newton's method in addition ("leaky_relu": in closed form).
-    Once per call and layer Q takes D M^2 ("orthogonal") or D^2 (reflections) and its products with
-    the triangles D M^2.
+    Cost: 2 M (D + M) per point and layer in either direction; ``flow.inv(x)`` solves M equations
+    for one number each, one after the other, by Newton's method in addition ("leaky_relu": in
+    closed form). Once per call and layer Q takes D H (H + M), H its number of reflections (M of
+    them if "orthogonal").
 
     Args:
         input_dim: number of coordinates D; 1 works.

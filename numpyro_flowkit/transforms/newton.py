@@ -6,19 +6,16 @@ By symmetry let v > 0; then y > 0. With g > 0 the left side is concave there, an
 side Newton's steps go straight to the root without ever passing it, at last quadratically.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.core import Tracer
 
 from flowkit_core.numerics import STOP_ROUNDING_ERRORS
 from flowkit_core.reports import InverseNotConverged
-from numpyro_flowkit.spread import alike
-
-# A Newton step from a root makes derivatives of one order more than twice as many exact: of order
-# 1, 3, 7.
-RECORDED_STEPS = 3
+from numpyro_flowkit.transforms.kept_whole import kept_whole
 
 Bend = Callable[[Array], tuple[Array, Array]]
 
@@ -26,25 +23,21 @@ Bend = Callable[[Array], tuple[Array, Array]]
 def newton_root(bend: Bend, gain: Array, v: Array, max_iterations: int) -> Array:
     """The y with ``y + gain h(y) = v``; shapes broadcast; NaN where the steps do not suffice.
 
-    Derivatives are those of the implicit function theorem, exact up to the seventh order, in every
-    mode: what is differentiated is not the iteration but three Newton steps from its result, which
-    do not move it.
+    Derivatives of every order and mode are those of the implicit function theorem:
+    ``dy = (dv - h dg) / (1 + g h')``.
 
     Args:
-        bend: y -> h(y), h'(y).
+        bend: y -> h(y), h'(y); hashable.
         gain: g > -1.
         v: the right side.
         max_iterations: steps that may be taken.
     """
-    gain, v = alike(jnp.broadcast_arrays(gain, v))
-    y = _find(bend, lax.stop_gradient(gain), lax.stop_gradient(v), max_iterations)
-    for _ in range(RECORDED_STEPS):
-        h, slope = bend(y)
-        y = y + (v - y - gain * h) / (1 + gain * slope)
+    (y,) = _root((bend, max_iterations), *jnp.broadcast_arrays(gain, v))
     return y
 
 
-def _find(bend: Bend, gain: Array, v: Array, max_iterations: int) -> Array:
+def _find(static: tuple[Bend, int], gain: Array, v: Array) -> Sequence[Array]:
+    bend, max_iterations = static
     size = jnp.abs(v)
     bounds = size - gain, size / (1 + gain)
     start = jnp.where(gain > 0, jnp.maximum(*bounds), jnp.minimum(*bounds))
@@ -63,7 +56,25 @@ def _find(bend: Bend, gain: Array, v: Array, max_iterations: int) -> Array:
         return y + residual / (1 + gain * slope), moving, iteration + 1
 
     y, moving, _ = lax.while_loop(unfinished, improve, (start, start == start, 0))
-    return jnp.copysign(jnp.where(moving, jnp.nan, y), v)
+    return (jnp.copysign(jnp.where(moving, jnp.nan, y), v),)
+
+
+def _shapes(
+    _: object, gain: jax.ShapeDtypeStruct, v: jax.ShapeDtypeStruct
+) -> Sequence[jax.ShapeDtypeStruct]:
+    return (v,)
+
+
+def _implicit(
+    static: tuple[Bend, int], values: Sequence[Array], tangents: Sequence[Array]
+) -> tuple[Sequence[Array], Sequence[Array]]:
+    (gain, _), (d_gain, d_v) = values, tangents
+    found = _root(static, *values)
+    h, slope = static[0](found[0])
+    return found, ((d_v - h * d_gain) / (1 + gain * slope),)
+
+
+_root = kept_whole("newton_root", _find, _shapes, _implicit)
 
 
 def raise_unless_found(x: Array, z: Array, others: Iterable[Array]) -> None:

@@ -49,6 +49,11 @@ class ResidualActivation(ABC):
         """The y with ``y + gain h(y) = v``; shapes broadcast. NaN if Newton's method runs out."""
 
 
+def _tanh_and_slope(y: Array) -> tuple[Array, Array]:
+    # 1 - h^2 would keep no digit of the slope far out, where a large gain makes it count.
+    return jnp.tanh(y), 4 * jax.nn.sigmoid(2 * y) * jax.nn.sigmoid(-2 * y)
+
+
 class Tanh(ResidualActivation):
     """The hyperbolic tangent."""
 
@@ -56,8 +61,7 @@ class Tanh(ResidualActivation):
 
     def bend(self, y: Array) -> tuple[Array, Array]:
         """h(y) and h'(y)."""
-        # 1 - h^2 would keep no digit of the slope far out, where a large gain makes it count.
-        return jnp.tanh(y), 4 * jax.nn.sigmoid(2 * y) * jax.nn.sigmoid(-2 * y)
+        return _tanh_and_slope(y)
 
     def curvature(self, h: Array, slope: Array) -> Array:
         """h''(y), given h(y) and h'(y)."""
@@ -65,7 +69,7 @@ class Tanh(ResidualActivation):
 
     def solve(self, gain: Array, v: Array, max_iterations: int) -> Array:
         """The y with ``y + gain h(y) = v``; shapes broadcast. NaN if Newton's method runs out."""
-        return newton_root(self.bend, gain, v, max_iterations)
+        return newton_root(_tanh_and_slope, gain, v, max_iterations)
 
 
 class LeakyRelu(ResidualActivation):

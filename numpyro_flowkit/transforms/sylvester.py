@@ -32,10 +32,10 @@ class Sylvester(Flow):
         arrays: arrays under the names of ``spec.arrays()``; of ``outer`` and ``inner`` the upper
             triangles are used.
 
-    Cost: 2 D M per point in either direction, and D M^2 once per call. For the inverse ``y + R2 R1
-    h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by Newton's
-    method (5 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives are
-    implicit. A score takes M^2 numbers per point.
+    Cost: 2 M (D + M) per point in either direction, and D M^2 once per call for Q. For the inverse
+    ``y + R2 R1 h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by
+    Newton's method (5 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives
+    are implicit. A score takes M^2 numbers per point.
 
     Stability: slopes along Q's columns are at least 0.01, so log-determinants are finite whatever
     the weights. Large entries beside the diagonals magnify rounding on the way back.
@@ -91,7 +91,7 @@ class Sylvester(Flow):
         return self._activation.iterative
 
     def _factors(self) -> tuple[Array, Array, Array, Array]:
-        """``Q R1`` (D, M), ``R2 Q^T`` (M, D), ``R2 R1`` (M, M), and its diagonal, the gains."""
+        """Q (D, M), R1 and R2 (M, M), and the gains, the diagonal of their product."""
         spec = self.spec
         columns = orthonormal_columns(
             spec.columns, self.inner.dtype, spec.input_dim, spec.rank, self.reflections
@@ -99,23 +99,19 @@ class Sylvester(Flow):
         diagonal = jnp.diagonal(self.outer)
         factor, gain = invertible(diagonal * jnp.diagonal(self.inner))
         outer = jnp.triu(self.outer, 1) + jnp.diag(diagonal * factor)
-        inner = jnp.triu(self.inner)
-        out, into, matrix = (
-            jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
-            for a, b in ((columns, outer), (inner, columns.T), (inner, outer))
-        )
-        return out, into, matrix, gain
+        return columns, outer, jnp.triu(self.inner), gain
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        out, into, _, gain = self._factors()
-        h, slope = self._activation.bend(apply(into, z) + self.bias)
-        return z + apply(out, h), jnp.log1p(gain * slope).sum(-1)
+        columns, outer, inner, gain = self._factors()
+        h, slope = self._activation.bend(apply(inner, apply(columns.T, z)) + self.bias)
+        return z + apply(columns, apply(outer, h)), jnp.log1p(gain * slope).sum(-1)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        out, into, matrix, gain = self._factors()
-        y = self._substitute_back(matrix, gain, apply(into, x) + self.bias)
+        columns, outer, inner, gain = self._factors()
+        v = apply(inner, apply(columns.T, x)) + self.bias
+        y = self._substitute_back(apply(outer.T, inner), gain, v)
         h, slope = self._activation.bend(y)
-        return x - apply(out, h), -jnp.log1p(gain * slope).sum(-1)
+        return x - apply(columns, apply(outer, h)), -jnp.log1p(gain * slope).sum(-1)
 
     def _substitute_back(self, matrix: Array, gain: Array, v: Array) -> Array:
         """The y with ``y + matrix h(y) = v``, (..., M): the last number depends on itself alone."""
@@ -133,14 +129,14 @@ class Sylvester(Flow):
         return jnp.moveaxis(found, 0, -1)
 
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
-        # J^T v = r, r = score - grad log |det J|, by Woodbury's identity: v = r - (R2 Q^T)^T s with
-        # (I + D (R2 R1)^T) s = D (Q R1)^T r, a lower triangular system of M equations.
-        out, into, matrix, gain = self._factors()
-        h, slope = self._activation.bend(apply(into, z) + self.bias)
+        # J^T v = r, r = score - grad log |det J|, by Woodbury's identity: v = r - Q R2^T s with
+        # (I + D (R2 R1)^T) s = D R1^T Q^T r, a lower triangular system of M equations.
+        columns, outer, inner, gain = self._factors()
+        h, slope = self._activation.bend(apply(inner, apply(columns.T, z)) + self.bias)
         bent = gain * self._activation.curvature(h, slope) / (1 + gain * slope)
-        rest = score - apply(into.T, bent)
-        right = slope * apply(out.T, rest)
-        identity = jnp.eye(self.spec.rank, dtype=z.dtype)
-        lower = identity + slope[..., :, None] * matrix.T
+        rest = apply(columns.T, score) - apply(inner.T, bent)
+        right = slope * apply(outer.T, rest)
+        matrix = apply(inner, outer.T)
+        lower = jnp.eye(self.spec.rank, dtype=z.dtype) + slope[..., :, None] * matrix
         solved = lax.linalg.triangular_solve(lower, right[..., None], left_side=True, lower=True)
-        return rest - apply(into.T, solved[..., 0])
+        return score - apply(columns, apply(inner.T, bent + solved[..., 0]))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flowkit_core.numerics import STOP_ROUNDING_ERRORS
 from flowkit_core.reports import InverseNotConverged
-from pyro_flowkit.transforms.modes import values_are_known
+from pyro_flowkit.transforms.modes import nothing_recorded, values_are_known
 
 # A Newton step from a root makes derivatives of one order more than twice as many exact: of order
 # 1, 3, 7.
@@ -46,6 +46,8 @@ def newton_root(bend: Bend, gain: Tensor, v: Tensor, max_iterations: int) -> Ten
         # The steps follow the data: one break of the graph, rather than many found by trying.
         find = torch.compiler.disable(find)
     y = find(bend, gain.detach(), v.detach(), max_iterations)
+    if nothing_recorded():
+        return y
     for _ in range(RECORDED_STEPS):
         h, slope = bend(y)
         y = y + (v - y - gain * h) / (1 + gain * slope)

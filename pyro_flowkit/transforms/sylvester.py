@@ -27,10 +27,10 @@ class Sylvester(Flow):
         arrays: tensors under the names of ``spec.arrays()``; of ``outer`` and ``inner`` the upper
             triangles are used.
 
-    Cost: 2 D M per point in either direction, and D M^2 once per call. For the inverse ``y + R2 R1
-    h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by Newton's
-    method (5 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives are
-    implicit. A score takes M^2 numbers per point.
+    Cost: 2 M (D + M) per point in either direction, and D M^2 once per call for Q. For the inverse
+    ``y + R2 R1 h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by
+    Newton's method (5 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives
+    are implicit. A score takes M^2 numbers per point.
 
     Stability: slopes along Q's columns are at least 0.01, so log-determinants are finite whatever
     the weights. Large entries beside the diagonals magnify rounding on the way back.
@@ -74,7 +74,7 @@ class Sylvester(Flow):
         return self._activation.iterative
 
     def _factors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``Q R1`` (D, M), ``R2 Q^T`` (M, D), ``R2 R1`` (M, M), and its diagonal, the gains."""
+        """Q (D, M), R1 and R2 (M, M), and the gains, the diagonal of their product."""
         spec = self.spec
         columns = orthonormal_columns(
             spec.columns, self.inner, spec.input_dim, spec.rank, self.reflections
@@ -82,19 +82,19 @@ class Sylvester(Flow):
         diagonal = torch.diagonal(self.outer)
         factor, gain = invertible(diagonal * torch.diagonal(self.inner))
         outer = torch.triu(self.outer, 1) + torch.diag(diagonal * factor)
-        inner = torch.triu(self.inner)
-        return columns @ outer, inner @ columns.T, inner @ outer, gain
+        return columns, outer, torch.triu(self.inner), gain
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        out, into, _, gain = self._factors()
-        h, slope = self._activation.bend(F.linear(z, into, self.bias))
-        return z + F.linear(h, out), torch.log1p(gain * slope).sum(-1)
+        columns, outer, inner, gain = self._factors()
+        h, slope = self._activation.bend(F.linear(z @ columns, inner, self.bias))
+        return z + F.linear(h, outer) @ columns.T, torch.log1p(gain * slope).sum(-1)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        out, into, matrix, gain = self._factors()
-        y = self._substitute_back(matrix, gain, F.linear(x, into, self.bias))
+        columns, outer, inner, gain = self._factors()
+        v = F.linear(x @ columns, inner, self.bias)
+        y = self._substitute_back(inner @ outer, gain, v)
         h, slope = self._activation.bend(y)
-        return x - F.linear(h, out), -torch.log1p(gain * slope).sum(-1)
+        return x - F.linear(h, outer) @ columns.T, -torch.log1p(gain * slope).sum(-1)
 
     def _substitute_back(self, matrix: Tensor, gain: Tensor, v: Tensor) -> Tensor:
         """The y with ``y + matrix h(y) = v``, (..., M): the last number depends on itself alone."""
@@ -107,13 +107,14 @@ class Sylvester(Flow):
         return torch.stack(found[::-1], -1)
 
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
-        # J^T v = r, r = score - grad log |det J|, by Woodbury's identity: v = r - (R2 Q^T)^T s with
-        # (I + D (R2 R1)^T) s = D (Q R1)^T r, a lower triangular system of M equations.
-        out, into, matrix, gain = self._factors()
-        h, slope = self._activation.bend(F.linear(z, into, self.bias))
+        # J^T v = r, r = score - grad log |det J|, by Woodbury's identity: v = r - Q R2^T s with
+        # (I + D (R2 R1)^T) s = D R1^T Q^T r, a lower triangular system of M equations.
+        columns, outer, inner, gain = self._factors()
+        h, slope = self._activation.bend(F.linear(z @ columns, inner, self.bias))
         bent = gain * self._activation.curvature(h, slope) / (1 + gain * slope)
-        rest = score - F.linear(bent, into.T)
-        right = slope * F.linear(rest, out.T)
-        lower = torch.tril(slope[..., :, None] * matrix.T, -1) + torch.diag_embed(1 + gain * slope)
+        rest = score @ columns - bent @ inner
+        right = slope * (rest @ outer)
+        matrix = (inner @ outer).T
+        lower = torch.tril(slope[..., :, None] * matrix, -1) + torch.diag_embed(1 + gain * slope)
         solved = torch.linalg.solve_triangular(lower, right[..., None], upper=False)[..., 0]
-        return rest - F.linear(solved, into.T)
+        return score - (bent + solved) @ inner @ columns.T

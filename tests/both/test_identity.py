@@ -22,7 +22,6 @@ RECIPES = {
     "residual": lambda d: r.compose(
         r.planar(d, num_layers=1, context_dim=2, hidden_dims=(6,)),
         r.sylvester(d, num_layers=1, rank=(d + 1) // 2),
-        r.sylvester(d, num_layers=1, rank=d, kind="householder", activation="leaky_relu"),
     ),
     "context": lambda d: r.compose(
         r.maf(d, **NET, context_dim=2), r.realnvp(d, **NET, context_dim=2)

@@ -35,7 +35,20 @@ LAYERS = {
     "householder": layer(r.sylvester, 5, rank=5, kind="householder", num_reflections=3),
     "triangular": layer(r.sylvester, 4, rank=3, kind="triangular"),
 }
-every_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def cheap_first(names, quick):
+    """Both wings and these layers; in NumPyro, where every one is compiled, most are slow tests."""
+    return [
+        pytest.param(
+            wing,
+            name,
+            id=f"{name}-{wing.name}",
+            marks=pytest.mark.slow if wing.name == "numpyro" and name not in quick else (),
+        )
+        for wing in WINGS.values()
+        for name in names
+    ]
 
 
 def many_in_torch(spec, arrays, method, points):
@@ -99,8 +112,7 @@ def test_the_sylvester_determinant_is_that_of_the_jacobian_where_pyros_is_not(wi
     np.testing.assert_allclose(log_det, expected, rtol=1e-12, atol=1e-14)
 
 
-@every_wing
-@every_layer
+@pytest.mark.parametrize(("wing", "name"), cheap_first(LAYERS, {"planar", "orthogonal"}))
 def test_gradients_through_the_inverse_are_those_of_finite_differences(wing, name):
     spec = LAYERS[name]
     arrays, (x, _) = arrays_for(spec), points_for(spec, (3,))
@@ -180,9 +192,8 @@ def extreme(spec, case):
     return arrays
 
 
-@every_wing
 @pytest.mark.parametrize("case", ["all zero", "zero inside", "contracting", "expanding"])
-@pytest.mark.parametrize("name", ["planar", "householder"])
+@pytest.mark.parametrize(("wing", "name"), cheap_first(["planar", "householder"], {"planar"}))
 def test_extreme_weights_give_finite_numbers_and_gradients(wing, name, case):
     spec = LAYERS[name]
     arrays = extreme(spec, case)
