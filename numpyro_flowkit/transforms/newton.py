@@ -1,12 +1,12 @@
-r"""Newton's method for ``y + g h(y) = v`` where it cannot fail, with implicit derivatives.
+r"""Newton's method for ``y + g tanh(y) = v`` where it cannot fail, with implicit derivatives.
 
-h is odd, increasing, bounded by 1, of slope at most 1, and concave for y > 0, as tanh is; g > -1.
-By symmetry let v > 0; then y > 0. With g > 0 the left side is concave there, and the root is above
-``v / (1 + g)`` and above ``v - g``; with g < 0 it is convex, and the root is below both. From that
-side Newton's steps go straight to the root without ever passing it, at last quadratically.
+By symmetry let v > 0; then y > 0, where tanh is concave and below 1, of slope at most 1; g > -1.
+With g > 0 the left side is concave there, and the root is above ``v / (1 + g)`` and above
+``v - g``; with g < 0 it is convex, and the root is below both. From that side Newton's steps go
+straight to the root without ever passing it, at last quadratically.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,27 +17,34 @@ from flowkit_core.numerics import STOP_ROUNDING_ERRORS
 from flowkit_core.reports import InverseNotConverged
 from numpyro_flowkit.transforms.kept_whole import kept_whole
 
-Bend = Callable[[Array], tuple[Array, Array]]
+
+def tanh_and_slope(y: Array) -> tuple[Array, Array]:
+    """The hyperbolic tangent and its derivative."""
+    # 1 - tanh^2 would keep no digit of the slope far out, where a large gain makes it count.
+    return jnp.tanh(y), 4 * jax.nn.sigmoid(2 * y) * jax.nn.sigmoid(-2 * y)
 
 
-def newton_root(bend: Bend, gain: Array, v: Array, max_iterations: int) -> Array:
-    """The y with ``y + gain h(y) = v``; shapes broadcast; NaN where the steps do not suffice.
+def tanh_root(gain: Array, v: Array, max_iterations: int) -> Array:
+    """The y with ``y + gain tanh(y) = v``; shapes broadcast; NaN where the steps do not suffice.
 
     Derivatives of every order and mode are those of the implicit function theorem:
-    ``dy = (dv - h dg) / (1 + g h')``.
+    ``dy = (dv - tanh(y) dg) / (1 + g tanh'(y))``.
 
     Args:
-        bend: y -> h(y), h'(y); hashable.
         gain: g > -1.
         v: the right side.
         max_iterations: steps that may be taken.
+
+    Example:
+        >>> y = tanh_root(jnp.array(2.0), jnp.array([0.0, 3.0]), 50)
+        >>> [round(v, 4) for v in (y + 2 * jnp.tanh(y)).tolist()]
+        [0.0, 3.0]
     """
-    (y,) = _root((bend, max_iterations), *jnp.broadcast_arrays(gain, v))
+    (y,) = _root(max_iterations, *jnp.broadcast_arrays(gain, v))
     return y
 
 
-def _find(static: tuple[Bend, int], gain: Array, v: Array) -> Sequence[Array]:
-    bend, max_iterations = static
+def _find(max_iterations: int, gain: Array, v: Array) -> Sequence[Array]:
     size = jnp.abs(v)
     bounds = size - gain, size / (1 + gain)
     start = jnp.where(gain > 0, jnp.maximum(*bounds), jnp.minimum(*bounds))
@@ -49,7 +56,7 @@ def _find(static: tuple[Bend, int], gain: Array, v: Array) -> Sequence[Array]:
 
     def improve(state: tuple[Array, Array, int]) -> tuple[Array, Array, int]:
         y, _, iteration = state
-        h, slope = bend(y)
+        h, slope = tanh_and_slope(y)
         residual = size - y - gain * h
         # Compared with what it is the difference of: no step makes it smaller than their rounding.
         moving = jnp.abs(residual) > tolerance * (size + y + jnp.abs(gain * h))
@@ -59,22 +66,16 @@ def _find(static: tuple[Bend, int], gain: Array, v: Array) -> Sequence[Array]:
     return (jnp.copysign(jnp.where(moving, jnp.nan, y), v),)
 
 
-def _shapes(
-    _: object, gain: jax.ShapeDtypeStruct, v: jax.ShapeDtypeStruct
-) -> Sequence[jax.ShapeDtypeStruct]:
-    return (v,)
-
-
 def _implicit(
-    static: tuple[Bend, int], values: Sequence[Array], tangents: Sequence[Array]
+    max_iterations: int, values: Sequence[Array], tangents: Sequence[Array]
 ) -> tuple[Sequence[Array], Sequence[Array]]:
     (gain, _), (d_gain, d_v) = values, tangents
-    found = _root(static, *values)
-    h, slope = static[0](found[0])
+    found = _root(max_iterations, *values)
+    h, slope = tanh_and_slope(found[0])
     return found, ((d_v - h * d_gain) / (1 + gain * slope),)
 
 
-_root = kept_whole("newton_root", _find, _shapes, _implicit)
+_root = kept_whole("tanh_root", _find, lambda _, gain, v: (v,), _implicit)
 
 
 def raise_unless_found(x: Array, z: Array, others: Iterable[Array]) -> None:

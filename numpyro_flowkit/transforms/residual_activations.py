@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowkit_core.numerics import MIN_RESIDUAL_SLOPE
-from numpyro_flowkit.transforms.newton import newton_root
+from numpyro_flowkit.transforms.newton import tanh_and_slope, tanh_root
 
 
 def invertible(product: Array) -> tuple[Array, Array]:
@@ -49,11 +49,6 @@ class ResidualActivation(ABC):
         """The y with ``y + gain h(y) = v``; shapes broadcast. NaN if Newton's method runs out."""
 
 
-def _tanh_and_slope(y: Array) -> tuple[Array, Array]:
-    # 1 - h^2 would keep no digit of the slope far out, where a large gain makes it count.
-    return jnp.tanh(y), 4 * jax.nn.sigmoid(2 * y) * jax.nn.sigmoid(-2 * y)
-
-
 class Tanh(ResidualActivation):
     """The hyperbolic tangent."""
 
@@ -61,7 +56,7 @@ class Tanh(ResidualActivation):
 
     def bend(self, y: Array) -> tuple[Array, Array]:
         """h(y) and h'(y)."""
-        return _tanh_and_slope(y)
+        return tanh_and_slope(y)
 
     def curvature(self, h: Array, slope: Array) -> Array:
         """h''(y), given h(y) and h'(y)."""
@@ -69,7 +64,7 @@ class Tanh(ResidualActivation):
 
     def solve(self, gain: Array, v: Array, max_iterations: int) -> Array:
         """The y with ``y + gain h(y) = v``; shapes broadcast. NaN if Newton's method runs out."""
-        return newton_root(_tanh_and_slope, gain, v, max_iterations)
+        return tanh_root(gain, v, max_iterations)
 
 
 class LeakyRelu(ResidualActivation):

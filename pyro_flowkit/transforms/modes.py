@@ -41,8 +41,3 @@ def _nested_forward_mode() -> bool:
         return False
     forward = torch._C._functorch.TransformType.Jvp
     return sum(level.key() == forward for level in stack) > 1
-
-
-def values_are_known() -> bool:
-    """Whether Python may look at values: not in a trace, nor where ``torch.func`` maps."""
-    return not (torch._C._are_functorch_transforms_active() or tracing())

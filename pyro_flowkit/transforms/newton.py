@@ -1,76 +1,93 @@
-r"""Newton's method for ``y + g h(y) = v`` where it cannot fail, with implicit derivatives.
+r"""Newton's method for ``y + g tanh(y) = v`` where it cannot fail, with implicit derivatives.
 
-h is odd, increasing, bounded by 1, of slope at most 1, and concave for y > 0, as tanh is; g > -1.
-By symmetry let v > 0; then y > 0. With g > 0 the left side is concave there, and the root is above
-``v / (1 + g)`` and above ``v - g``; with g < 0 it is convex, and the root is below both. From that
-side Newton's steps go straight to the root without ever passing it, at last quadratically.
+By symmetry let v > 0; then y > 0, where tanh is concave and below 1, of slope at most 1; g > -1.
+With g > 0 the left side is concave there, and the root is above ``v / (1 + g)`` and above
+``v - g``; with g < 0 it is convex, and the root is below both. From that side Newton's steps go
+straight to the root without ever passing it, at last quadratically.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from flowkit_core.numerics import STOP_ROUNDING_ERRORS
 from flowkit_core.reports import InverseNotConverged
-from pyro_flowkit.transforms.modes import nothing_recorded, values_are_known
+from pyro_flowkit.transforms.modes import nothing_recorded
 
 # A Newton step from a root makes derivatives of one order more than twice as many exact: of order
 # 1, 3, 7.
 RECORDED_STEPS = 3
 
-Bend = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+def tanh_and_slope(y: Tensor) -> tuple[Tensor, Tensor]:
+    """The hyperbolic tangent and its derivative."""
+    # 1 - tanh^2 would keep no digit of the slope far out, where a large gain makes it count.
+    return torch.tanh(y), 4 * torch.sigmoid(2 * y) * torch.sigmoid(-2 * y)
 
 
-def newton_root(bend: Bend, gain: Tensor, v: Tensor, max_iterations: int) -> Tensor:
-    """The y with ``y + gain h(y) = v``; shapes broadcast.
+def tanh_root(gain: Tensor, v: Tensor, max_iterations: int) -> Tensor:
+    """The y with ``y + gain tanh(y) = v``; shapes broadcast.
 
     Derivatives are those of the implicit function theorem, exact up to the seventh order, in every
     mode: what is differentiated is not the iteration but three Newton steps from its result, which
     do not move it.
 
     Args:
-        bend: y -> h(y), h'(y).
         gain: g > -1.
         v: the right side.
         max_iterations: steps that may be taken.
 
     Raises:
-        InverseNotConverged: if those are too few for some of the numbers. Under ``vmap`` and in
-            traces, where Python cannot look at values, all steps are taken and those numbers are
-            NaN.
+        InverseNotConverged: if those are too few for some of the numbers.
+
+    Example:
+        >>> y = tanh_root(torch.tensor(2.0), torch.tensor([0.0, 3.0]), 50)
+        >>> [round(v, 4) for v in (y + 2 * torch.tanh(y)).tolist()]
+        [0.0, 3.0]
     """
     gain, v = torch.broadcast_tensors(gain, v)
-    find = _find
-    if torch.compiler.is_compiling():
-        # The steps follow the data: one break of the graph, rather than many found by trying.
-        find = torch.compiler.disable(find)
-    y = find(bend, gain.detach(), v.detach(), max_iterations)
+    y = _find(gain.detach().contiguous(), v.detach().contiguous(), max_iterations)
     if nothing_recorded():
         return y
     for _ in range(RECORDED_STEPS):
-        h, slope = bend(y)
+        h, slope = tanh_and_slope(y)
         y = y + (v - y - gain * h) / (1 + gain * slope)
     return y
 
 
-@torch.no_grad()
-def _find(bend: Bend, gain: Tensor, v: Tensor, max_iterations: int) -> Tensor:
+# An operator of its own, since its steps follow the data: torch then compiles, maps and traces what
+# is round it without looking inside.
+@torch.library.custom_op("pyro_flowkit::tanh_root", mutates_args=())
+def _find(gain: Tensor, v: Tensor, max_iterations: int) -> Tensor:
     size = v.abs()
     bounds = size - gain, size / (1 + gain)
     y = torch.where(gain > 0, torch.maximum(*bounds), torch.minimum(*bounds))
     tolerance = STOP_ROUNDING_ERRORS * torch.finfo(v.dtype).eps
-    known = values_are_known()
+    unfinished = 0
     for _ in range(max_iterations):
-        h, slope = bend(y)
+        h, slope = tanh_and_slope(y)
         residual = size - y - gain * h
         # Compared with what it is the difference of: no step makes it smaller than their rounding.
         moving = residual.abs() > tolerance * (size + y + (gain * h).abs())
         y = y + residual / (1 + gain * slope)
-        if known and not bool(moving.any()):
-            break
-    else:
-        if known and moving.numel():
-            raise InverseNotConverged.of(int(moving.sum()), moving.numel())
-        y = torch.where(moving, torch.nan, y)
-    return torch.copysign(y, v)
+        unfinished = int(moving.sum())
+        if not unfinished:
+            return torch.copysign(y, v)
+    raise InverseNotConverged.of(unfinished, v.numel())
+
+
+@_find.register_fake
+def _(gain: Tensor, v: Tensor, max_iterations: int) -> Tensor:
+    return torch.empty_like(v)
+
+
+@_find.register_vmap
+def _(
+    info: Any, in_dims: tuple[int | None, ...], gain: Tensor, v: Tensor, max_iterations: int
+) -> tuple[Tensor, int]:
+    gain, v = (
+        a.expand(info.batch_size, *a.shape) if dim is None else a.movedim(dim, 0)
+        for a, dim in zip((gain, v), in_dims, strict=False)
+    )
+    return _find(gain.contiguous(), v.contiguous(), max_iterations), 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flowkit_core.numerics import MIN_RESIDUAL_SLOPE
-from pyro_flowkit.transforms.newton import newton_root
+from pyro_flowkit.transforms.newton import tanh_and_slope, tanh_root
 
 
 def invertible(product: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ class ResidualActivation(ABC):
         """The y with ``y + gain h(y) = v``; shapes broadcast.
 
         Raises:
-            InverseNotConverged: see `newton.newton_root`.
+            InverseNotConverged: see `newton.tanh_root`.
         """
 
 
@@ -59,8 +59,7 @@ class Tanh(ResidualActivation):
 
     def bend(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """h(y) and h'(y)."""
-        # 1 - h^2 would keep no digit of the slope far out, where a large gain makes it count.
-        return torch.tanh(y), 4 * torch.sigmoid(2 * y) * torch.sigmoid(-2 * y)
+        return tanh_and_slope(y)
 
     def curvature(self, h: Tensor, slope: Tensor) -> Tensor:
         """h''(y), given h(y) and h'(y)."""
@@ -70,9 +69,9 @@ class Tanh(ResidualActivation):
         """The y with ``y + gain h(y) = v``; shapes broadcast.
 
         Raises:
-            InverseNotConverged: see `newton.newton_root`.
+            InverseNotConverged: see `newton.tanh_root`.
         """
-        return newton_root(self.bend, gain, v, max_iterations)
+        return tanh_root(gain, v, max_iterations)
 
 
 class LeakyRelu(ResidualActivation):

@@ -76,7 +76,9 @@ def test_a_density_is_fitted():
     init = fk.planar(2, num_layers=4)
     density = fk.FlowDistribution(init(jax.random.key(0)))
     before = -float(density.log_prob(jnp.asarray(rows)).mean())
-    fit = fk.fit_density(init, rows, num_epochs=6, progress=False)
+    fit = fk.fit_density(
+        init, rows, num_epochs=20, batch_size=50, learning_rate=0.02, progress=False
+    )
     assert fit.best_loss < before - 0.2
 
 

@@ -41,14 +41,14 @@ def test_modes_of_derivatives_agree_under_vmap_and_nested(name):
 
 
 @every_flow
-def test_compiled_sampling_equals_eager_and_scoring_breaks_the_graph_once(name):
+@pytest.mark.parametrize("direction", ["forward_and_log_det", "inverse_and_log_det"])
+def test_compiled_as_a_whole_it_equals_eager(name, direction):
     torch._dynamo.reset()
     flow, z = FLOWS[name](), points(4, 3)
-    whole = torch.compile(flow.forward_and_log_det, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(whole(z), flow.forward_and_log_det(z))
-    broken = torch.compile(flow.inverse_and_log_det, backend="aot_eager")
+    function = getattr(flow, direction)
     leaf, twin = (z.clone().requires_grad_() for _ in range(2))
-    got, expected = broken(leaf), flow.inverse_and_log_det(twin)
+    whole = torch.compile(function, fullgraph=True, backend="aot_eager")
+    got, expected = whole(leaf), function(twin)
     torch.testing.assert_close(got, expected)
     pairs = [
         torch.autograd.grad(value.sum() + log_det.sum(), x)[0]
@@ -81,7 +81,9 @@ def test_a_density_is_fitted():
     rows = torch.cat([points(150, 2) * 0.3 - 1, points(150, 2, seed=2) * 0.3 + 1]).float()
     flow = fk.planar(2, num_layers=4)
     before = -fk.FlowDistribution(flow).log_prob(rows).mean().item()
-    fit = fk.fit_density(flow, rows, num_epochs=6, progress=False)
+    fit = fk.fit_density(
+        flow, rows, num_epochs=20, batch_size=50, learning_rate=0.02, progress=False
+    )
     assert fit.best_loss < before - 0.2
 
 
