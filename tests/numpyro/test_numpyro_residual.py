@@ -21,7 +21,7 @@ FLOWS = {
 every_flow = pytest.mark.parametrize("name", FLOWS)
 
 
-@every_flow
+@pytest.mark.parametrize("name", ["planar", pytest.param("sylvester", marks=pytest.mark.slow)])
 def test_derivatives_of_the_inverse_of_two_orders_by_finite_differences(name):
     flow, x = FLOWS[name](), points(2, 3)
     check_grads(jax.jit(flow.inverse_and_log_det), (x,), order=2, rtol=1e-5, atol=1e-6)
@@ -61,6 +61,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @every_flow
 def test_a_guide_of_these_flows_fits_and_is_diagnosed(name):
     guide = fk.AutoFlow(model, RECIPES[name], base="normal")
@@ -70,6 +71,7 @@ def test_a_guide_of_these_flows_fits_and_is_diagnosed(name):
     assert diagnosis.khat < 0.7
 
 
+@pytest.mark.slow
 def test_a_density_is_fitted():
     rng = np.random.default_rng(0)
     rows = np.concatenate([0.3 * rng.normal(size=(150, 2)) + shift for shift in (-1, 1)])
