@@ -45,7 +45,7 @@ def planar(
         hidden_dims: widths of the hidden layers of the networks (with SiLU) that add to w, b and u
             what the context says; without a context there are none.
         max_iterations: steps that the inverse of a layer may take. Layers with weights of ordinary
-            size need about 5.
+            size need about 4.
         seed: in Pyro the seed of the initial weights.
 
     Raises:
@@ -87,10 +87,10 @@ def sylvester(
     Every choice of the weights is invertible: what is trained is mapped onto the diagonals with
     ``R1_ii R2_ii > -0.99``, and zero onto zero.
 
-    Cost: 2 M (D + M) per point and layer in either direction; ``flow.inv(x)`` solves M equations
-    for one number each, one after the other, by Newton's method in addition ("leaky_relu": in
-    closed form). Once per call and layer Q takes D H (H + M), H its number of reflections (M of
-    them if "orthogonal").
+    Cost: 2 D M per point and layer in either direction; ``flow.inv(x)`` solves M equations for one
+    number each, one after the other, by Newton's method in addition ("leaky_relu": in closed
+    form). Once per call and layer: Q, D H (H + M) for H reflections (M of them if "orthogonal"),
+    and its products with the triangles, 2 D M^2.
 
     Args:
         input_dim: number of coordinates D; 1 works.
@@ -103,7 +103,7 @@ def sylvester(
         num_reflections: of kind "householder".
         activation: h, "tanh" or "leaky_relu" (slope 0.01 below zero).
         max_iterations: steps that each of the M equations may take. Layers with weights of
-            ordinary size need about 5.
+            ordinary size need about 4.
         seed: in Pyro the seed of the initial weights.
 
     Raises:

@@ -5,7 +5,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from flowkit_core.specs import ChosenColumns, ColumnsSpec, OrthogonalColumns
-from numpyro_flowkit.transforms.matrices import solve
+from numpyro_flowkit.transforms.matrices import apply, solve
 
 
 def orthonormal_columns(
@@ -13,11 +13,10 @@ def orthonormal_columns(
 ) -> Array:
     r"""Q of shape (D, M) with ``Q^T Q = I`` to rounding, whatever the parameters.
 
-    With the vectors of H Householder reflections as the columns of V, their product is
-    ``I - V T V^T``, ``T^-1 = striu(V^T V) + diag(V^T V) / 2`` (compact WY form); Q is its first M
-    columns. "orthogonal" takes M reflections and V unit lower triangular, which reaches all Q
-    with no parameter too many, and minus the product, so that no reflection (V = I) is the
-    identity.
+    With the unit vectors of H Householder reflections as the columns of V, their product is
+    ``I - V T V^T``, ``T^-1 = striu(V^T V) + I / 2`` (compact WY form); Q is its first M columns.
+    "orthogonal" takes M reflections whose vectors, before they are normalised, are unit lower
+    triangular, which reaches all Q (up to signs of columns) with no parameter too many.
 
     Args:
         spec: where Q comes from.
@@ -36,16 +35,12 @@ def orthonormal_columns(
     if reflections is None:
         assert isinstance(spec, ChosenColumns)
         return jnp.eye(input_dim, dtype=dtype)[:, jnp.array(spec.coordinates)]
-    if not isinstance(spec, OrthogonalColumns):
-        return identity - _reflected(reflections, rank)
-    return _reflected(jnp.tril(reflections, -1) + identity, rank) - identity
-
-
-def _reflected(vectors: Array, rank: int) -> Array:
-    """The first M columns of ``V T V^T``."""
-    gram = jnp.matmul(vectors.T, vectors, precision=lax.Precision.HIGHEST)
-    # A vector of zeros reflects nothing: its row and column of T are multiplied by zero.
-    halves = jnp.maximum(jnp.diagonal(gram) / 2, jnp.finfo(gram.dtype).tiny)
-    inverse_factor = jnp.triu(gram, 1) + jnp.diag(halves)
-    product = solve(inverse_factor, vectors[:rank], is_lower=False)
-    return jnp.matmul(vectors, product.T, precision=lax.Precision.HIGHEST)
+    if isinstance(spec, OrthogonalColumns):
+        reflections = jnp.tril(reflections, -1) + identity
+    # A vector of zeros stays one, and reflects nothing.
+    square = (reflections * reflections).sum(0)
+    vectors = reflections * lax.rsqrt(jnp.maximum(square, jnp.finfo(square.dtype).tiny))
+    product = solve(
+        2 * apply(vectors.T, vectors.T), 2 * vectors[:rank], is_lower=False, unit_diagonal=True
+    )
+    return identity - apply(vectors, product).T

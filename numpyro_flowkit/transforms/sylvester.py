@@ -21,8 +21,8 @@ class Sylvester(Flow):
     r"""``x = z + Q R1 h(R2 Q^T z + b)``: M orthonormal columns Q, upper triangles R1 and R2.
 
     By Sylvester's identity ``det(I + Q R1 D R2 Q^T) = det(I + D R2 R1)`` with ``D = diag(h')``,
-    so ``log |det| = sum_i log(1 + h'_i g_i)`` with the gains ``g_i = R1_ii R2_ii``. The diagonal of
-    R1 is that of ``outer`` times factors that keep the gains above -0.99
+    so ``log |det| = sum_i log(1 + h'_i g_i)`` with the gains ``g_i = R1_ii R2_ii``. R1 is
+    the triangle of ``outer``, its columns times factors that keep the gains above -0.99
     (`residual_activations.invertible`); at ``outer = 0`` the layer is the identity.
 
     Shapes: z and x (..., D), log-determinants (...).
@@ -32,13 +32,13 @@ class Sylvester(Flow):
         arrays: arrays under the names of ``spec.arrays()``; of ``outer`` and ``inner`` the upper
             triangles are used.
 
-    Cost: 2 M (D + M) per point in either direction, and D M^2 once per call for Q. For the inverse
-    ``y + R2 R1 h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by
-    Newton's method (5 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives
-    are implicit. A score takes M^2 numbers per point.
+    Cost: 2 D M per point in either direction, and D M^2 once per call. For the inverse ``y + R2 R1
+    h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by Newton's
+    method (4 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives are
+    implicit. A score takes M^2 numbers per point.
 
-    Stability: slopes along Q's columns are at least 0.01, so log-determinants are finite whatever
-    the weights. Large entries beside the diagonals magnify rounding on the way back.
+    Stability: each of the M factors of the determinant is at least 0.01, so its logarithm is finite
+    whatever the weights. Large entries beside the diagonals magnify rounding on the way back.
 
     Raises:
         ValueError: if the names of the arrays are not those of the spec.
@@ -96,22 +96,20 @@ class Sylvester(Flow):
         columns = orthonormal_columns(
             spec.columns, self.inner.dtype, spec.input_dim, spec.rank, self.reflections
         )
-        diagonal = jnp.diagonal(self.outer)
-        factor, gain = invertible(diagonal * jnp.diagonal(self.inner))
-        outer = jnp.triu(self.outer, 1) + jnp.diag(diagonal * factor)
-        return columns, outer, jnp.triu(self.inner), gain
+        factor, gain = invertible(jnp.diagonal(self.outer) * jnp.diagonal(self.inner))
+        return columns, jnp.triu(self.outer) * factor, jnp.triu(self.inner), gain
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         columns, outer, inner, gain = self._factors()
-        h, slope = self._activation.bend(apply(inner, apply(columns.T, z)) + self.bias)
-        return z + apply(columns, apply(outer, h)), jnp.log1p(gain * slope).sum(-1)
+        h, slope = self._activation.bend(apply(apply(columns, inner), z) + self.bias)
+        return z + apply(apply(outer.T, columns), h), jnp.log1p(gain * slope).sum(-1)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         columns, outer, inner, gain = self._factors()
-        v = apply(inner, apply(columns.T, x)) + self.bias
+        v = apply(apply(columns, inner), x) + self.bias
         y = self._substitute_back(apply(outer.T, inner), gain, v)
         h, slope = self._activation.bend(y)
-        return x - apply(columns, apply(outer, h)), -jnp.log1p(gain * slope).sum(-1)
+        return x - apply(apply(outer.T, columns), h), -jnp.log1p(gain * slope).sum(-1)
 
     def _substitute_back(self, matrix: Array, gain: Array, v: Array) -> Array:
         """The y with ``y + matrix h(y) = v``, (..., M): the last number depends on itself alone."""
@@ -132,7 +130,7 @@ class Sylvester(Flow):
         # J^T v = r, r = score - grad log |det J|, by Woodbury's identity: v = r - Q R2^T s with
         # (I + D (R2 R1)^T) s = D R1^T Q^T r, a lower triangular system of M equations.
         columns, outer, inner, gain = self._factors()
-        h, slope = self._activation.bend(apply(inner, apply(columns.T, z)) + self.bias)
+        h, slope = self._activation.bend(apply(apply(columns, inner), z) + self.bias)
         bent = gain * self._activation.curvature(h, slope) / (1 + gain * slope)
         rest = apply(columns.T, score) - apply(inner.T, bent)
         right = slope * apply(outer.T, rest)

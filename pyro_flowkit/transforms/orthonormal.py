@@ -11,11 +11,10 @@ def orthonormal_columns(
 ) -> Tensor:
     r"""Q of shape (D, M) with ``Q^T Q = I`` to rounding, whatever the parameters.
 
-    With the vectors of H Householder reflections as the columns of V, their product is
-    ``I - V T V^T``, ``T^-1 = striu(V^T V) + diag(V^T V) / 2`` (compact WY form); Q is its first M
-    columns. "orthogonal" takes M reflections and V unit lower triangular, which reaches all Q
-    with no parameter too many, and minus the product, so that no reflection (V = I) is the
-    identity.
+    With the unit vectors of H Householder reflections as the columns of V, their product is
+    ``I - V T V^T``, ``T^-1 = striu(V^T V) + I / 2`` (compact WY form); Q is its first M columns.
+    "orthogonal" takes M reflections whose vectors, before they are normalised, are unit lower
+    triangular, which reaches all Q (up to signs of columns) with no parameter too many.
 
     Args:
         spec: where Q comes from.
@@ -35,16 +34,12 @@ def orthonormal_columns(
         assert isinstance(spec, ChosenColumns)
         rows = torch.eye(input_dim, dtype=like.dtype, device=like.device)
         return rows[:, list(spec.coordinates)]
-    if not isinstance(spec, OrthogonalColumns):
-        return identity - _reflected(reflections, rank)
-    return _reflected(torch.tril(reflections, -1) + identity, rank) - identity
-
-
-def _reflected(vectors: Tensor, rank: int) -> Tensor:
-    """The first M columns of ``V T V^T``."""
-    gram = vectors.T @ vectors
-    # A vector of zeros reflects nothing: its row and column of T are multiplied by zero.
-    halves = torch.clamp_min(torch.diagonal(gram) / 2, torch.finfo(gram.dtype).tiny)
-    inverse_factor = torch.triu(gram, 1) + torch.diag(halves)
-    product = torch.linalg.solve_triangular(inverse_factor, vectors[:rank].T, upper=True)
-    return vectors @ product
+    if isinstance(spec, OrthogonalColumns):
+        reflections = torch.tril(reflections, -1) + identity
+    # A vector of zeros stays one, and reflects nothing.
+    square = (reflections * reflections).sum(0)
+    vectors = reflections * torch.rsqrt(square.clamp_min(torch.finfo(square.dtype).tiny))
+    product = torch.linalg.solve_triangular(
+        2 * vectors.T @ vectors, 2 * vectors[:rank].T, upper=True, unitriangular=True
+    )
+    return identity - vectors @ product

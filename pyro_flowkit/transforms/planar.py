@@ -33,7 +33,7 @@ class Planar(Flow):
         spec: the architecture as data; leave it out for a conditioner of your own.
 
     Cost: 2 D per point in either direction. The inverse finds one number per point by Newton's
-    method (5 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives are
+    method (4 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives are
     implicit.
 
     Stability: the slope along w is at least 0.01, so log-determinants are finite whatever the

@@ -16,8 +16,8 @@ class Sylvester(Flow):
     r"""``x = z + Q R1 h(R2 Q^T z + b)``: M orthonormal columns Q, upper triangles R1 and R2.
 
     By Sylvester's identity ``det(I + Q R1 D R2 Q^T) = det(I + D R2 R1)`` with ``D = diag(h')``,
-    so ``log |det| = sum_i log(1 + h'_i g_i)`` with the gains ``g_i = R1_ii R2_ii``. The diagonal of
-    R1 is that of ``outer`` times factors that keep the gains above -0.99
+    so ``log |det| = sum_i log(1 + h'_i g_i)`` with the gains ``g_i = R1_ii R2_ii``. R1 is
+    the triangle of ``outer``, its columns times factors that keep the gains above -0.99
     (`residual_activations.invertible`); at ``outer = 0`` the layer is the identity.
 
     Shapes: z and x (..., D), log-determinants (...).
@@ -27,13 +27,13 @@ class Sylvester(Flow):
         arrays: tensors under the names of ``spec.arrays()``; of ``outer`` and ``inner`` the upper
             triangles are used.
 
-    Cost: 2 M (D + M) per point in either direction, and D M^2 once per call for Q. For the inverse
-    ``y + R2 R1 h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by
-    Newton's method (5 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives
-    are implicit. A score takes M^2 numbers per point.
+    Cost: 2 D M per point in either direction, and D M^2 once per call. For the inverse ``y + R2 R1
+    h(y) = R2 Q^T x + b`` is solved from the last of M numbers to the first, each by Newton's
+    method (4 steps as a rule; "leaky_relu" in closed form), to rounding; its derivatives are
+    implicit. A score takes M^2 numbers per point.
 
-    Stability: slopes along Q's columns are at least 0.01, so log-determinants are finite whatever
-    the weights. Large entries beside the diagonals magnify rounding on the way back.
+    Stability: each of the M factors of the determinant is at least 0.01, so its logarithm is finite
+    whatever the weights. Large entries beside the diagonals magnify rounding on the way back.
 
     Raises:
         ValueError: if the names of the arrays are not those of the spec.
@@ -79,22 +79,20 @@ class Sylvester(Flow):
         columns = orthonormal_columns(
             spec.columns, self.inner, spec.input_dim, spec.rank, self.reflections
         )
-        diagonal = torch.diagonal(self.outer)
-        factor, gain = invertible(diagonal * torch.diagonal(self.inner))
-        outer = torch.triu(self.outer, 1) + torch.diag(diagonal * factor)
-        return columns, outer, torch.triu(self.inner), gain
+        factor, gain = invertible(torch.diagonal(self.outer) * torch.diagonal(self.inner))
+        return columns, torch.triu(self.outer) * factor, torch.triu(self.inner), gain
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         columns, outer, inner, gain = self._factors()
-        h, slope = self._activation.bend(F.linear(z @ columns, inner, self.bias))
-        return z + F.linear(h, outer) @ columns.T, torch.log1p(gain * slope).sum(-1)
+        h, slope = self._activation.bend(F.linear(z, inner @ columns.T, self.bias))
+        return z + F.linear(h, columns @ outer), torch.log1p(gain * slope).sum(-1)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         columns, outer, inner, gain = self._factors()
-        v = F.linear(x @ columns, inner, self.bias)
+        v = F.linear(x, inner @ columns.T, self.bias)
         y = self._substitute_back(inner @ outer, gain, v)
         h, slope = self._activation.bend(y)
-        return x - F.linear(h, outer) @ columns.T, -torch.log1p(gain * slope).sum(-1)
+        return x - F.linear(h, columns @ outer), -torch.log1p(gain * slope).sum(-1)
 
     def _substitute_back(self, matrix: Tensor, gain: Tensor, v: Tensor) -> Tensor:
         """The y with ``y + matrix h(y) = v``, (..., M): the last number depends on itself alone."""
@@ -110,7 +108,7 @@ class Sylvester(Flow):
         # J^T v = r, r = score - grad log |det J|, by Woodbury's identity: v = r - Q R2^T s with
         # (I + D (R2 R1)^T) s = D R1^T Q^T r, a lower triangular system of M equations.
         columns, outer, inner, gain = self._factors()
-        h, slope = self._activation.bend(F.linear(z @ columns, inner, self.bias))
+        h, slope = self._activation.bend(F.linear(z, inner @ columns.T, self.bias))
         bent = gain * self._activation.curvature(h, slope) / (1 + gain * slope)
         rest = score @ columns - bent @ inner
         right = slope * (rest @ outer)
