@@ -28,7 +28,7 @@ class Case:
     """One flow with random weights, or with those of a file.
 
     Args:
-        family: "maf", "realnvp" or "lu".
+        family: "maf", "realnvp", "lu", "planar" or "sylvester".
         dim: number of coordinates D.
         hidden: width of both hidden layers.
         layers: number of layers.

@@ -5,6 +5,9 @@ Our flows start as the identity, with zero output layers: nobody is to be timed 
 
 import numpy as np
 
+# Arrays of linear and residual layers whose scale is that of their length.
+VECTORS = ("log_diagonal", "shift", "weight", "bias", "direction")
+
 
 def draw_named(shapes, seed=0):
     """Uniform in +-1/sqrt(fan_in) for each name -> shape of our flows, biases included.
@@ -19,8 +22,10 @@ def draw_named(shapes, seed=0):
         kind, _, index = last.rpartition("_")
         if kind in ("weight", "bias") and index.isdigit():
             fan_in = shapes[f"{prefix}.weight_{index}" if prefix else f"weight_{index}"][-1]
-        elif (len(shape) == 2 and shape[0] == shape[1]) or last in ("log_diagonal", "shift"):
+        elif (len(shape) == 2 and shape[0] == shape[1]) or last in VECTORS:
             fan_in = shape[-1]
+        elif last == "reflections":
+            fan_in = shape[0]
         else:
             arrays[name] = np.zeros(shape, np.float32)
             continue

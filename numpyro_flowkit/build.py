@@ -29,7 +29,9 @@ from numpyro_flowkit.transforms import (
     LULinear,
     MaskedAutoregressive,
     Permutation,
+    Planar,
     QRLinear,
+    Sylvester,
     TriangularAffine,
 )
 
@@ -163,6 +165,20 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> Flow:
     )
 
 
+def _planar(spec: specs.PlanarSpec, arrays: Arrays) -> Flow:
+    net = spec.conditioner
+    return Planar(
+        arrays["weight"],
+        arrays["bias"],
+        arrays["direction"],
+        activation=spec.activation,
+        conditioner=None if net is None else MLP(net, _inside("conditioner", arrays)),
+        context_dim=spec.context_dim,
+        max_iterations=spec.max_iterations,
+        spec=spec,
+    )
+
+
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> Flow:
     layers = (_compile(s, _inside(f"layers.{i}", arrays)) for i, s in enumerate(spec.layers))
     return Compose(tuple(layers))
@@ -183,5 +199,7 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.BatchNormSpec: BatchNorm,
     specs.LogitSpec: lambda spec, arrays: Logit(spec),
     specs.PermutationSpec: lambda spec, arrays: Permutation(spec),
+    specs.PlanarSpec: _planar,
+    specs.SylvesterSpec: Sylvester,
     specs.ComposeSpec: _compose,
 }

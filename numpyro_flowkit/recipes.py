@@ -61,6 +61,8 @@ logit = _recipe(core.logit, "logit(3)")
 batch_norm = _recipe(core.batch_norm, "batch_norm(3)")
 act_norm = _recipe(core.act_norm, "act_norm(3, started=True)")
 permute = _recipe(core.permute, "permute(3, order=(2, 0, 1))")
+planar = _recipe(core.planar, "planar(3, num_layers=2)")
+sylvester = _recipe(core.sylvester, "sylvester(3, num_layers=2, rank=2)")
 
 
 def compose(*flows: FlowInit | Transform) -> FlowInit | Compose:

@@ -78,7 +78,8 @@ def _method(
     """How one layer finds the direction, and in how many iterations."""
     sequential = "sequential_forward" if forward else "sequential_inverse"
     if not isinstance(part, Autoregressive) or not getattr(part, sequential):
-        return "closed form", None
+        newton = not forward and getattr(part, "iterative_inverse", False)
+        return "newton" if newton else "closed form", None
     return part.method, part.iterations(values, context if part.context_dim else None)
 
 

@@ -8,6 +8,7 @@ for _module in ("torch", "pyro"):
 from flowkit_core import CheckpointError, __version__
 from flowkit_core.bits import bits_per_dim
 from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
+from flowkit_core.reports import InverseNotConverged
 from flowkit_core.warmup import kl_warmup
 from pyro_flowkit.bases import mixture_base, student_t_base
 from pyro_flowkit.build import build
@@ -48,8 +49,10 @@ from pyro_flowkit.recipes import (
     maf,
     nice,
     permute,
+    planar,
     qr_linear,
     realnvp,
+    sylvester,
     triangular_linear,
 )
 from pyro_flowkit.round_trip import round_trip
@@ -94,6 +97,7 @@ __all__ = [
     "FreeBitsELBO",
     "GuideDiagnostics",
     "ImportanceWeightedELBO",
+    "InverseNotConverged",
     "LatentSurgery",
     "PriorFitResult",
     "__version__",
@@ -133,6 +137,7 @@ __all__ = [
     "mutual_information",
     "nice",
     "permute",
+    "planar",
     "qr_linear",
     "realnvp",
     "round_trip",
@@ -140,6 +145,7 @@ __all__ = [
     "set_batch_statistics",
     "start_from_data",
     "student_t_base",
+    "sylvester",
     "to_arviz",
     "triangular_linear",
     "vamp_prior",

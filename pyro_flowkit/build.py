@@ -82,6 +82,20 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> transforms.Flow:
     )
 
 
+def _planar(spec: specs.PlanarSpec, arrays: Arrays) -> transforms.Flow:
+    net = spec.conditioner
+    return transforms.Planar(
+        arrays["weight"],
+        arrays["bias"],
+        arrays["direction"],
+        activation=spec.activation,
+        conditioner=None if net is None else MLP(net, _inside("conditioner", arrays)),
+        context_dim=spec.context_dim,
+        max_iterations=spec.max_iterations,
+        spec=spec,
+    )
+
+
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> transforms.Flow:
     layers = [
         _compile(layer, _inside(f"layers.{i}", arrays)) for i, layer in enumerate(spec.layers)
@@ -108,5 +122,7 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
     specs.BatchNormSpec: transforms.BatchNorm,
     specs.LogitSpec: lambda spec, arrays: transforms.Logit(spec),
     specs.PermutationSpec: lambda spec, arrays: transforms.Permutation(spec),
+    specs.PlanarSpec: _planar,
+    specs.SylvesterSpec: transforms.Sylvester,
     specs.ComposeSpec: _compose,
 }

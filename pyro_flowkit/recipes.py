@@ -53,6 +53,8 @@ logit = _native(recipes.logit, "logit(3)")
 batch_norm = _native(recipes.batch_norm, "batch_norm(3)")
 act_norm = _native(recipes.act_norm, "act_norm(3, started=True)")
 permute = _native(recipes.permute, "permute(3, order=(2, 0, 1))")
+planar = _native(recipes.planar, "planar(3, num_layers=2)")
+sylvester = _native(recipes.sylvester, "sylvester(3, num_layers=2, rank=2)")
 
 
 def compose(*flows: Transform) -> Compose:

@@ -71,7 +71,8 @@ def _go(
     if isinstance(part, Autoregressive) and getattr(part, sequential):
         return part.solve_sequential(values, context if part.context_dim else None)
     apply = forward_part if forward else inverse_part
-    return apply(part, values, context)[0], "closed form", None
+    newton = not forward and getattr(part, "iterative_inverse", False)
+    return apply(part, values, context)[0], "newton" if newton else "closed form", None
 
 
 def _row(

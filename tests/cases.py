@@ -87,6 +87,19 @@ CASES: dict[str, FlowSpec] = {
     ),
     "act_norm_and_batch_norm": r.compose(r.act_norm(4, started=True), r.batch_norm(4)),
     "logit": r.compose(r.diagonal_linear(3), r.logit(3, alpha=0.45)),
+    "planar": r.planar(4, num_layers=1),
+    "planar_context": r.planar(
+        3, num_layers=2, activation="leaky_relu", context_dim=2, hidden_dims=(6,)
+    ),
+    "sylvester": r.sylvester(5, num_layers=1, rank=3),
+    "sylvester_householder": r.sylvester(
+        4, num_layers=1, rank=4, kind="householder", num_reflections=2, activation="leaky_relu"
+    ),
+    "sylvester_triangular": r.sylvester(4, num_layers=2, rank=2, kind="triangular"),
+    "residual_one_dim": r.compose(
+        r.planar(1, num_layers=1, context_dim=2, hidden_dims=(5,)),
+        r.sylvester(1, num_layers=1, rank=1, activation="leaky_relu"),
+    ),
     "compose": r.compose(
         r.qr_linear(4),
         r.maf(4, num_layers=1, hidden_dims=(6,), context_dim=2),

@@ -15,6 +15,12 @@ def spec_and_arrays(case):
     networks = {"num_layers": case.layers, "hidden_dims": (case.hidden, case.hidden)}
     if case.family == "lu":
         spec = recipes.lu_linear(case.dim)
+    elif case.family == "planar":
+        spec = recipes.planar(case.dim, num_layers=case.layers)
+    elif case.family == "sylvester":
+        spec = recipes.sylvester(
+            case.dim, num_layers=case.layers, rank=case.dim, kind="householder", num_reflections=1
+        )
     elif case.family == "realnvp":
         spec = recipes.realnvp(case.dim, **networks)
     else:

@@ -17,7 +17,7 @@ class TorchFlow:
 
     Args:
         parameters: every weight.
-        score: x -> (z, log_det), data to base.
+        score: x -> (z, log_det), data to base; None where there is no inverse.
         sample: z -> x, base to data, by the cheapest way that the library has.
         sample_and_log_det: z -> (x, log_det).
         log_det: z -> log-determinant alone, of linear layers only.
@@ -25,7 +25,7 @@ class TorchFlow:
     """
 
     parameters: list
-    score: Callable
+    score: Callable | None
     sample: Callable
     sample_and_log_det: Callable
     log_det: Callable | None = None
@@ -68,6 +68,8 @@ class TorchOperation:
         self.generator = torch.Generator().manual_seed(1)
         if operation == "log_det" and flow.log_det is None:
             raise ValueError("no log-determinant of its own")
+        if operation in ("score", "score_grad") and flow.score is None:
+            raise ValueError("no inverse")
         self.call = {
             "score": self._plain(flow.score),
             "sample": self._plain(flow.sample),

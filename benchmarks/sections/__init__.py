@@ -14,6 +14,8 @@ SECTIONS = (
     "scoring",
     "realnvp",
     "linear",
+    "planar",
+    "sylvester",
     "compile",
     "growth",
     "fixed_point",

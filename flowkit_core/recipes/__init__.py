@@ -17,6 +17,7 @@ from flowkit_core.recipes.linear import (
 )
 from flowkit_core.recipes.logit import logit
 from flowkit_core.recipes.normalisation import act_norm, batch_norm
+from flowkit_core.recipes.residual import planar, sylvester
 
 __all__ = [
     "act_norm",
@@ -31,7 +32,9 @@ __all__ = [
     "maf",
     "nice",
     "permute",
+    "planar",
     "qr_linear",
     "realnvp",
+    "sylvester",
     "triangular_linear",
 ]

@@ -23,6 +23,14 @@ from flowkit_core.specs.linear import (
 )
 from flowkit_core.specs.logit import LogitSpec
 from flowkit_core.specs.normalisation import ActNormSpec, BatchNormSpec
+from flowkit_core.specs.residual import (
+    ChosenColumns,
+    ColumnsSpec,
+    HouseholderColumns,
+    OrthogonalColumns,
+    PlanarSpec,
+    SylvesterSpec,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,11 +43,14 @@ __all__ = [
     "ArraySpec",
     "AutoregressiveSpec",
     "BatchNormSpec",
+    "ChosenColumns",
+    "ColumnsSpec",
     "ComposeSpec",
     "ConditionerSpec",
     "CouplingSpec",
     "DiagonalAffineSpec",
     "FlowSpec",
+    "HouseholderColumns",
     "HouseholderLinearSpec",
     "InverseAutoregressiveSpec",
     "LULinearSpec",
@@ -49,9 +60,12 @@ __all__ = [
     "MADESpec",
     "MLPSpec",
     "MaskedAutoregressiveSpec",
+    "OrthogonalColumns",
     "PermutationSpec",
+    "PlanarSpec",
     "QRLinearSpec",
     "Spec",
     "SplineLaw",
+    "SylvesterSpec",
     "TriangularAffineSpec",
 ]

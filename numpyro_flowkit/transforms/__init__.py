@@ -17,7 +17,9 @@ from numpyro_flowkit.transforms.logit import Logit
 from numpyro_flowkit.transforms.low_rank_linear import LowRankLinear
 from numpyro_flowkit.transforms.lu_linear import LULinear
 from numpyro_flowkit.transforms.permutation import Permutation
+from numpyro_flowkit.transforms.planar import Planar
 from numpyro_flowkit.transforms.qr_linear import QRLinear
+from numpyro_flowkit.transforms.sylvester import Sylvester
 from numpyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "LowRankLinear",
     "MaskedAutoregressive",
     "Permutation",
+    "Planar",
     "QRLinear",
+    "Sylvester",
     "TriangularAffine",
 ]

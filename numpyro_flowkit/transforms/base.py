@@ -13,6 +13,7 @@ from flowkit_core.specs import FlowSpec
 from numpyro_flowkit.spread import in_pieces
 from numpyro_flowkit.transforms.checks import broadcast_batch, floating, last_dim
 from numpyro_flowkit.transforms.native import NativeTransform, Shape
+from numpyro_flowkit.transforms.newton import raise_unless_found
 
 if TYPE_CHECKING:
     from numpyro_flowkit.transforms.conditioned import ConditionedFlow
@@ -52,6 +53,11 @@ class Flow(NativeTransform):
     @property
     def sequential_inverse(self) -> bool:
         """Whether ``flow.inv(x)`` goes coordinate by coordinate."""
+        return False
+
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether ``flow.inv(x)`` is found by Newton's method, within a budget of steps."""
         return False
 
     @property
@@ -137,7 +143,10 @@ class Flow(NativeTransform):
             ValueError, TypeError: as `forward_and_log_det`.
         """
         values, context = self._checked("x", (x,), context)
-        return self._evaluated(type(self)._inverse_and_log_det, values, context)
+        found = self._evaluated(type(self)._inverse_and_log_det, values, context)
+        if self.iterative_inverse:
+            raise_unless_found(values[0], found[0], jax.tree.leaves((self, context)))
+        return found
 
     def forward_and_score(
         self, z: Array, score: Array, context: Array | None = None

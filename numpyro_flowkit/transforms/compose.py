@@ -103,6 +103,11 @@ class Compose(Flow):
         """Whether any layer goes coordinate by coordinate from data to base."""
         return any(getattr(layer, "sequential_inverse", False) for layer in self.layers)
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether any layer finds its inverse by Newton's method."""
+        return any(getattr(layer, "iterative_inverse", False) for layer in self.layers)
+
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         return _applied(self.layers, z, context, forward=True)
 

@@ -64,6 +64,11 @@ class ConditionedFlow(NativeTransform):
         """Whether scoring goes coordinate by coordinate."""
         return self.flow.sequential_inverse
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether scoring takes Newton's method."""
+        return self.flow.iterative_inverse
+
     def forward_and_log_det(self, z: Array) -> tuple[Array, Array]:
         """Map base to data; see `Flow.forward_and_log_det`."""
         return self.flow.forward_and_log_det(z, self.context)

@@ -17,7 +17,9 @@ from pyro_flowkit.transforms.logit import Logit
 from pyro_flowkit.transforms.low_rank_linear import LowRankLinear
 from pyro_flowkit.transforms.lu_linear import LULinear
 from pyro_flowkit.transforms.permutation import Permutation
+from pyro_flowkit.transforms.planar import Planar
 from pyro_flowkit.transforms.qr_linear import QRLinear
+from pyro_flowkit.transforms.sylvester import Sylvester
 from pyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "LowRankLinear",
     "MaskedAutoregressive",
     "Permutation",
+    "Planar",
     "QRLinear",
+    "Sylvester",
     "TriangularAffine",
 ]

@@ -63,6 +63,11 @@ class Flow(NativeTransform, TransformModule):
         """Whether an ActNorm inside waits for its first batch; see `start_from_data`."""
         return False
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether ``flow.inv(x)`` is found by Newton's method, within a budget of steps."""
+        return False
+
     @abstractmethod
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
 

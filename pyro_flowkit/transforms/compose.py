@@ -107,6 +107,11 @@ class Compose(Flow):
         """Whether any layer goes coordinate by coordinate from data to base."""
         return any(getattr(part, "sequential_inverse", False) for part in self.parts)
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether any layer finds its inverse by Newton's method."""
+        return any(getattr(part, "iterative_inverse", False) for part in self.parts)
+
     def dependencies(self) -> tuple[Tensor, ...]:
         """The weights, and what conditioned flows among the layers depend on."""
         conditioned = (p for p in self._bare.values() if isinstance(p, ConditionedFlow))

@@ -72,6 +72,8 @@ OWN_DEFAULTS = {
 }
 # An abstract class: each wing's framework decides what its constructor takes.
 OWN_CONSTRUCTOR = {"Flow"}
+# Errors, the core's own.
+ERRORS = {"CheckpointError", "InverseNotConverged"}
 
 # Methods of one wing alone: class -> (of Pyro, of NumPyro).
 TORCH_TRANSFORM = {
@@ -196,14 +198,12 @@ def guides_inherit(name):
 
 
 CLASSES = [
-    name
-    for name in COMMON
-    if inspect.isclass(getattr(pyro_flowkit, name)) and name != "CheckpointError"
+    name for name in COMMON if inspect.isclass(getattr(pyro_flowkit, name)) and name not in ERRORS
 ]
 FUNCTIONS = [
     name
     for name in COMMON
-    if callable(getattr(pyro_flowkit, name)) and name not in OWN_CONSTRUCTOR | {"CheckpointError"}
+    if callable(getattr(pyro_flowkit, name)) and name not in OWN_CONSTRUCTOR | ERRORS
 ]
 
 
