@@ -9,7 +9,16 @@ from flowkit_core.specs.autoregressive import (
 from flowkit_core.specs.base import ArraySpec, FlowSpec, Spec
 from flowkit_core.specs.compose import ComposeSpec
 from flowkit_core.specs.conditioners import ACTIVATIONS, ConditionerSpec, MADESpec, MLPSpec
+from flowkit_core.specs.conv_net import ConvNetSpec
 from flowkit_core.specs.coupling import CouplingSpec
+from flowkit_core.specs.image_coupling import ImageCouplingSpec
+from flowkit_core.specs.image_layers import (
+    Conv1x1Spec,
+    OnChannelsSpec,
+    PerPixelSpec,
+    SqueezedSpec,
+)
+from flowkit_core.specs.image_masks import ChannelMask, CheckerboardMask, ImageMaskSpec
 from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec, SplineLaw
 from flowkit_core.specs.linear import (
     AffineSpec,
@@ -22,27 +31,36 @@ from flowkit_core.specs.linear import (
 
 __all__ = [
     "ACTIVATIONS",
-    "INVERSES",
-    "LAWS",
     "AdditiveLaw",
     "AffineLaw",
     "AffineSpec",
     "ArraySpec",
     "AutoregressiveSpec",
+    "ChannelMask",
+    "CheckerboardMask",
     "ComposeSpec",
     "ConditionerSpec",
+    "Conv1x1Spec",
+    "ConvNetSpec",
     "CouplingSpec",
     "DiagonalAffineSpec",
     "FlowSpec",
+    "INVERSES",
+    "ImageCouplingSpec",
+    "ImageMaskSpec",
     "InverseAutoregressiveSpec",
+    "LAWS",
     "LULinearSpec",
     "LawSpec",
     "MADESpec",
     "MLPSpec",
     "MaskedAutoregressiveSpec",
+    "OnChannelsSpec",
+    "PerPixelSpec",
     "PermutationSpec",
     "QRLinearSpec",
     "Spec",
     "SplineLaw",
+    "SqueezedSpec",
     "TriangularAffineSpec",
 ]

@@ -8,24 +8,34 @@ from pyro_flowkit.transforms.autoregressive import (
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.compose import Compose
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
+from pyro_flowkit.transforms.conv1x1 import Conv1x1
 from pyro_flowkit.transforms.coupling import Coupling
 from pyro_flowkit.transforms.diagonal_affine import DiagonalAffine
+from pyro_flowkit.transforms.image_coupling import ImageCoupling
 from pyro_flowkit.transforms.lu_linear import LULinear
+from pyro_flowkit.transforms.on_channels import OnChannels
+from pyro_flowkit.transforms.per_pixel import PerPixel
 from pyro_flowkit.transforms.permutation import Permutation
 from pyro_flowkit.transforms.qr_linear import QRLinear
+from pyro_flowkit.transforms.squeezed import Squeezed
 from pyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
     "Autoregressive",
     "Compose",
     "ConditionedFlow",
+    "Conv1x1",
     "Coupling",
     "DiagonalAffine",
     "Flow",
+    "ImageCoupling",
     "InverseAutoregressive",
     "LULinear",
     "MaskedAutoregressive",
+    "OnChannels",
+    "PerPixel",
     "Permutation",
     "QRLinear",
+    "Squeezed",
     "TriangularAffine",
 ]
