@@ -19,6 +19,11 @@ SPLINE_BOUND = 4.0
 MIN_BIN_WIDTH = 5e-6
 
 
+# A coordinate of a batch is constant if its standard deviation is within this many rounding errors
+# of its largest value: then it is rounding that varies, and it tells nothing of the scale.
+CONSTANT_ROUNDING_ERRORS = 16.0
+
+
 def log_scale_bound(num_layers: int) -> float:
     r"""Half-width c of the soft bound on a conditioned log-scale, tighter with depth.
 

@@ -25,6 +25,7 @@ from flowkit_core.fitting import (
 )
 from numpyro_flowkit.build import FlowInit
 from numpyro_flowkit.distributions import base_log_prob, standard_normal
+from numpyro_flowkit.statistics import start_from_data
 from numpyro_flowkit.transforms import Flow
 
 
@@ -49,7 +50,7 @@ def fit_density(
 
     Minimises the mean of ``-log p(x) = -log p_base(z) - log |det dz/dx|``. Batches, split and
     learning rates depend on ``seed`` alone and are the same in both wings. One epoch is one
-    compiled scan.
+    compiled scan. An ActNorm inside is started from the first minibatch.
 
     Args:
         flow: a flow, or a recipe's result, which is then called with ``jax.random.key(seed)``.
@@ -98,6 +99,10 @@ def fit_density(
     if contexts is not None:
         check_context_rows(len(contexts), len(rows))
     train, held_out = settings.split(len(rows))
+    if flow.awaits_data:
+        first = train[settings.batches(len(train), 0)[0]]
+        given = None if contexts is None else contexts[first]
+        flow = start_from_data(flow, rows[first], given)
     trainer = _Trainer(flow, base, rows, contexts, train, held_out, settings.max_grad_norm)
     state, stopped = run_fit(
         trainer,

@@ -18,8 +18,16 @@ from numpyro_flowkit.transforms import Compose
 P = ParamSpec("P")
 
 
-def _recipe(recipe: Callable[P, FlowSpec], example: str) -> Callable[P, FlowInit]:
-    """The core's recipe with this wing's return type; ``example`` is a call for its docstring."""
+def _recipe(
+    recipe: Callable[P, FlowSpec], example: str, *, shape: str = "3"
+) -> Callable[P, FlowInit]:
+    """The core's recipe with this wing's return type.
+
+    Args:
+        recipe: of the core.
+        example: a call for its docstring.
+        shape: of a point of the example's flow.
+    """
 
     @wraps(recipe)
     def initialiser(*args: P.args, **kwargs: P.kwargs) -> FlowInit:
@@ -40,8 +48,8 @@ def _recipe(recipe: Callable[P, FlowSpec], example: str) -> Callable[P, FlowInit
         "Example:",
         "    >>> import jax",
         f"    >>> flow = {example}(jax.random.key(0))",
-        "    >>> flow(jax.numpy.zeros((5, 3))).shape",
-        "    (5, 3)",
+        f"    >>> flow(jax.numpy.zeros((5, {shape}))).shape",
+        f"    (5, {shape})",
     ]
     initialiser.__doc__ = "\n".join(lines)
     return initialiser
@@ -53,6 +61,13 @@ realnvp = _recipe(core.realnvp, "realnvp(3, num_layers=2, hidden_dims=(16,))")
 nice = _recipe(core.nice, "nice(3, num_layers=2, hidden_dims=(16,))")
 lu_linear = _recipe(core.lu_linear, "lu_linear(3)")
 qr_linear = _recipe(core.qr_linear, "qr_linear(3)")
+act_norm = _recipe(core.act_norm, "act_norm(3, started=True)")
+realnvp_image = _recipe(
+    core.realnvp_image, "realnvp_image((1, 4, 4), num_scales=2)", shape="1, 4, 4"
+)
+glow = _recipe(
+    core.glow, "glow((1, 4, 4), num_scales=2, num_steps=1, started=True)", shape="1, 4, 4"
+)
 permute = _recipe(core.permute, "permute(3, order=(2, 0, 1))")
 
 

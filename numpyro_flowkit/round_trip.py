@@ -82,9 +82,7 @@ def _method(
     return part.method, part.iterations(values, context if part.context_dim else None)
 
 
-def _go(
-    part: Transform, values: Array, context: Array | None, forward: bool, rank: int
-) -> Array:
+def _go(part: Transform, values: Array, context: Array | None, forward: bool, rank: int) -> Array:
     apply = forward_part if forward else inverse_part
     return apply(part, values, context, rank)[0]
 

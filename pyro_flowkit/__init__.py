@@ -27,7 +27,9 @@ from pyro_flowkit.guides import (
 )
 from pyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from pyro_flowkit.recipes import (
+    act_norm,
     compose,
+    glow,
     iaf,
     lu_linear,
     maf,
@@ -35,8 +37,10 @@ from pyro_flowkit.recipes import (
     permute,
     qr_linear,
     realnvp,
+    realnvp_image,
 )
 from pyro_flowkit.round_trip import round_trip
+from pyro_flowkit.statistics import start_from_data
 from pyro_flowkit.surgery import (
     AggregatedPosterior,
     Bounds,
@@ -75,6 +79,7 @@ __all__ = [
     "LatentSurgery",
     "PriorFitResult",
     "__version__",
+    "act_norm",
     "aggregate_log_prob",
     "aggregated_posterior",
     "build",
@@ -86,6 +91,7 @@ __all__ = [
     "fit_guide",
     "fit_prior",
     "flow_prior",
+    "glow",
     "iaf",
     "importance_log_likelihood_of",
     "importance_resample",
@@ -103,8 +109,10 @@ __all__ = [
     "permute",
     "qr_linear",
     "realnvp",
+    "realnvp_image",
     "round_trip",
     "save_flow",
+    "start_from_data",
     "student_t_base",
     "to_arviz",
     "vamp_prior",

@@ -94,7 +94,7 @@ def _image_coupling(spec: specs.ImageCouplingSpec, arrays: Arrays) -> transforms
     )
 
 
-def _inner(spec: InnerSpec, arrays: Arrays) -> transforms.Flow:
+def _inner(spec: InnerSpec, arrays: Arrays) -> Any:
     return _compile(spec.inner, _inside("inner", arrays))
 
 
@@ -129,6 +129,7 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
     specs.QRLinearSpec: transforms.QRLinear,
     specs.DiagonalAffineSpec: transforms.DiagonalAffine,
     specs.TriangularAffineSpec: transforms.TriangularAffine,
+    specs.ActNormSpec: transforms.ActNorm,
     specs.PermutationSpec: lambda spec, arrays: transforms.Permutation(spec),
     specs.ComposeSpec: _compose,
 }

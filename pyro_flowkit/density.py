@@ -19,6 +19,7 @@ from flowkit_core.fitting import (
     run_fit,
 )
 from pyro_flowkit.distributions import base_log_prob, standard_normal
+from pyro_flowkit.statistics import start_from_data
 from pyro_flowkit.transforms import Flow
 
 
@@ -43,7 +44,8 @@ def fit_density(
 
     Minimises the mean of ``-log p(x) = -log p_base(z) - log |det dz/dx|``. The flow is trained in
     place and left with the weights of the best epoch. Batches, split and learning rates depend on
-    ``seed`` alone and are the same in both wings.
+    ``seed`` alone and are the same in both wings. An ActNorm inside is started from the first
+    minibatch.
 
     Args:
         flow: the flow; MAF and RealNVP score in one pass.
@@ -91,6 +93,9 @@ def fit_density(
     if contexts is not None:
         check_context_rows(len(contexts), len(rows))
     train, held_out = settings.split(len(rows))
+    if flow.awaits_data:
+        first = train[settings.batches(len(train), 0)[0]]
+        start_from_data(flow, rows[first], None if contexts is None else contexts[first])
     trainer = _Trainer(flow, base, rows, contexts, train, held_out, settings.max_grad_norm)
     state, stopped = run_fit(
         trainer,

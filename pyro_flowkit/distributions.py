@@ -163,7 +163,8 @@ def base_score(base: Distribution, z: Tensor) -> Tensor:
 def base_log_prob(base: Distribution, z: Tensor, rank: int = 1) -> Tensor:
     """Log-density of z under ``base``, which may have single numbers as events.
 
-    Events of z have ``rank`` axes: 1 for vectors (..., D), 3 for images. Also for an empty batch, where torch's `Independent` fails.
+    Events of z have ``rank`` axes: 1 for vectors (..., D), 3 for images. Also for an empty batch,
+    where torch's `Independent` fails.
     """
     if isinstance(base, Independent) and base.reinterpreted_batch_ndims:
         inner: Tensor = base.base_dist.log_prob(z)

@@ -6,10 +6,14 @@ Direction (base to data): ``flow(z)`` samples, ``flow.inv(x)`` scores.
 from flowkit_core.recipes.autoregressive import iaf, maf
 from flowkit_core.recipes.composition import compose
 from flowkit_core.recipes.coupling import nice, realnvp
+from flowkit_core.recipes.image import glow, realnvp_image
 from flowkit_core.recipes.linear import lu_linear, permute, qr_linear
+from flowkit_core.recipes.normalisation import act_norm
 
 __all__ = [
+    "act_norm",
     "compose",
+    "glow",
     "iaf",
     "lu_linear",
     "maf",
@@ -17,4 +21,5 @@ __all__ = [
     "permute",
     "qr_linear",
     "realnvp",
+    "realnvp_image",
 ]

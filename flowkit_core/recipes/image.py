@@ -108,6 +108,7 @@ def glow(
     activation: str = "relu",
     weight_norm: bool = True,
     law: str = "affine",
+    started: bool = False,
     seed: int = 0,
 ) -> FlowSpec:
     """Glow: steps of ActNorm, invertible 1x1 convolution and coupling, on several scales.
@@ -117,8 +118,8 @@ def glow(
     more coupling, which the authors' code has as a learnt prior. Couplings move one half of the
     channels and the other in turns, since the convolutions start at the identity.
 
-    ActNorm starts from data: call ``start_from_data(flow, images)``, or fit by `fit_density`,
-    which does it.
+    ActNorm starts from data: `fit_density` does it by itself; elsewhere call
+    ``start_from_data(flow, images)``, or take ``started=True``.
 
     Cost: one network pass per step in either direction; the inverse is exact.
 
@@ -133,6 +134,7 @@ def glow(
         activation: "relu", "leaky_relu", "elu", "gelu", "silu" or "tanh".
         weight_norm: whether kernels have a length and a direction of their own.
         law: "affine", "additive" or "spline", as for `maf`.
+        started: True for ActNorm layers that start as the identity and need no data.
         seed: in Pyro of the initial weights; in NumPyro a key draws them.
 
     Raises:
@@ -164,7 +166,7 @@ def glow(
             layers += [
                 network.coupling(squeezed, _half_mask(squeezed, i % 2 == 1), law_spec),
                 Conv1x1Spec(LULinearSpec(channels), height, width),
-                PerPixelSpec(ActNormSpec(channels), height, width),
+                PerPixelSpec(ActNormSpec(channels, started), height, width),
             ]
         return ComposeSpec((SqueezedSpec(ComposeSpec(tuple(layers))),))
 

@@ -28,9 +28,13 @@ from flowkit_core.specs.linear import (
     QRLinearSpec,
     TriangularAffineSpec,
 )
+from flowkit_core.specs.normalisation import ActNormSpec
 
 __all__ = [
     "ACTIVATIONS",
+    "INVERSES",
+    "LAWS",
+    "ActNormSpec",
     "AdditiveLaw",
     "AffineLaw",
     "AffineSpec",
@@ -45,11 +49,9 @@ __all__ = [
     "CouplingSpec",
     "DiagonalAffineSpec",
     "FlowSpec",
-    "INVERSES",
     "ImageCouplingSpec",
     "ImageMaskSpec",
     "InverseAutoregressiveSpec",
-    "LAWS",
     "LULinearSpec",
     "LawSpec",
     "MADESpec",

@@ -29,8 +29,13 @@ class ConvNet(Conditioner):
     Example:
         >>> import jax
         >>> spec = ConvNetSpec(
-        ...     hidden_dims=(8,), activation="relu", context_dim=0, num_inputs=1, num_outputs=2,
-        ...     residual=True, weight_norm=True,
+        ...     hidden_dims=(8,),
+        ...     activation="relu",
+        ...     context_dim=0,
+        ...     num_inputs=1,
+        ...     num_outputs=2,
+        ...     residual=True,
+        ...     weight_norm=True,
         ... )
         >>> ConvNet.init(jax.random.key(0), spec)(jnp.ones((5, 1, 4, 4))).shape
         (5, 2, 4, 4)
@@ -79,7 +84,5 @@ def convolved(images: Array, kernels: Array) -> Array:
     """Images (..., inputs, H, W) by kernels (outputs, inputs, 3, 3), zeros round the images."""
     *batch, channels, height, width = images.shape
     flat = images.reshape(-1, channels, height, width)
-    found = lax.conv_general_dilated(
-        flat, kernels, (1, 1), "SAME", precision=lax.Precision.HIGHEST
-    )
+    found = lax.conv_general_dilated(flat, kernels, (1, 1), "SAME", precision=lax.Precision.HIGHEST)
     return found.reshape(*batch, *found.shape[1:])

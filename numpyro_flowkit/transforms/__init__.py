@@ -1,5 +1,6 @@
 """Transforms: one per file, all of them native NumPyro transforms with weights as leaves."""
 
+from numpyro_flowkit.transforms.act_norm import ActNorm
 from numpyro_flowkit.transforms.autoregressive import (
     Autoregressive,
     InverseAutoregressive,
@@ -8,24 +9,35 @@ from numpyro_flowkit.transforms.autoregressive import (
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.compose import Compose
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
+from numpyro_flowkit.transforms.conv1x1 import Conv1x1
 from numpyro_flowkit.transforms.coupling import Coupling
 from numpyro_flowkit.transforms.diagonal_affine import DiagonalAffine
+from numpyro_flowkit.transforms.image_coupling import ImageCoupling
 from numpyro_flowkit.transforms.lu_linear import LULinear
+from numpyro_flowkit.transforms.on_channels import OnChannels
+from numpyro_flowkit.transforms.per_pixel import PerPixel
 from numpyro_flowkit.transforms.permutation import Permutation
 from numpyro_flowkit.transforms.qr_linear import QRLinear
+from numpyro_flowkit.transforms.squeezed import Squeezed
 from numpyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
+    "ActNorm",
     "Autoregressive",
     "Compose",
     "ConditionedFlow",
+    "Conv1x1",
     "Coupling",
     "DiagonalAffine",
     "Flow",
+    "ImageCoupling",
     "InverseAutoregressive",
     "LULinear",
     "MaskedAutoregressive",
+    "OnChannels",
+    "PerPixel",
     "Permutation",
     "QRLinear",
+    "Squeezed",
     "TriangularAffine",
 ]

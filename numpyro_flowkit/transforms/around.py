@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from math import prod
+from typing import Self
 
 from jax import Array
 
@@ -49,6 +50,20 @@ class Around(Flow):
         return self.inner.sequential_inverse
 
     @abstractmethod
+    def _round(self, inner: Flow) -> Self:
+        """This layer round another inner flow."""
+
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether the inner flow takes numbers from data."""
+        return self.inner.takes_statistics
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether an ActNorm inside waits for its first batch."""
+        return self.inner.awaits_data
+
+    @abstractmethod
     def take_in(self, values: Array) -> tuple[Array, Array | None]:
         """What the inner flow maps, and what passes it by."""
 
@@ -73,6 +88,14 @@ class Around(Flow):
         inside, outside = self.take_in(x)
         inside, log_det = self.inner._inverse_and_log_det(inside, self._context_inside(context))
         return self.put_back(inside, outside), self._log_det_outside(log_det)
+
+    def _observe(
+        self, x: Array, context: Array | None, *, replace: bool
+    ) -> tuple[Flow, Array, Array]:
+        inside, outside = self.take_in(x)
+        given = self._context_inside(context)
+        inner, inside, log_det = self.inner._observe(inside, given, replace=replace)
+        return self._round(inner), self.put_back(inside, outside), self._log_det_outside(log_det)
 
     def _forward_and_score(
         self, z: Array, score: Array, context: Array | None

@@ -27,8 +27,9 @@ class Flow(NativeTransform):
 
     Shapes: z and x (..., D) with any batch dimensions, also none and empty ones; context
     (..., context_dim), its batch dimensions broadcast against those of z and x; log-determinants
-    (...), in nats. For a flow of images z and x are (..., channels, height, width). A flow whose leaves carry further leading dimensions (made by
-    ``jax.vmap(init)(keys)``) is a batch of flows: its ``batch_shape`` broadcasts likewise.
+    (...), in nats. For a flow of images z and x are (..., channels, height, width). A flow whose
+    leaves carry further leading dimensions (made by ``jax.vmap(init)(keys)``) is a batch of flows:
+    its ``batch_shape`` broadcasts likewise.
 
     Subclasses set ``leaf_names`` and ``static_names``, which together name all of their state,
     implement the hooks with a leading underscore, whose arguments are checked, and give
@@ -68,6 +69,16 @@ class Flow(NativeTransform):
         shape = jnp.shape(jax.tree.leaves(self)[0])
         return shape[: len(shape) - len(arrays[0].shape)]
 
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether a layer inside takes its numbers from data (ActNorm, BatchNorm)."""
+        return False
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether an ActNorm inside waits for its first batch; see `start_from_data`."""
+        return False
+
     @abstractmethod
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]: ...
 
@@ -77,6 +88,24 @@ class Flow(NativeTransform):
     @abstractmethod
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
         """``J^-T (score - grad_z log |det J|)``; nothing differentiates through it."""
+
+    def _observe(
+        self, x: Array, context: Array | None, *, replace: bool
+    ) -> tuple["Flow", Array, Array]:
+        """Map data to base by the statistics of x itself, where a layer takes any.
+
+        Flows of flows override it, and the two properties that tell of such layers.
+
+        Args:
+            x: (..., D).
+            context: (..., context_dim), or None.
+            replace: whether the statistics are kept as they are, which starts an ActNorm, or enter
+                running averages.
+
+        Returns:
+            A flow, that has taken the statistics in; z; ``log |det dz/dx|``.
+        """
+        return self, *self._inverse_and_log_det(x, context)
 
     def _forward_and_score(
         self, z: Array, score: Array, context: Array | None
@@ -255,9 +284,7 @@ class Flow(NativeTransform):
         if depth == 0:
             return hook(self, *values, context)
         if context is not None:
-            context = jnp.broadcast_to(
-                context, (*self._batch(values[0].shape), self.context_dim)
-            )
+            context = jnp.broadcast_to(context, (*self._batch(values[0].shape), self.context_dim))
 
         def one(flow: Self, values: tuple[Array, ...], context: Array | None) -> Any:
             return flow._batched(hook, values, context)

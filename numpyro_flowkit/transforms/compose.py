@@ -1,7 +1,9 @@
 """One flow after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from math import prod
+from typing import cast
 
 import jax.numpy as jnp
 from jax import Array
@@ -11,7 +13,15 @@ from flowkit_core.specs import ComposeSpec
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.halves import CouplingRun, join_couplings
-from numpyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
+from numpyro_flowkit.transforms.parts import (
+    awaits_data,
+    check_part,
+    forward_part,
+    inverse_part,
+    observe_part,
+    score_part,
+    takes_statistics,
+)
 from numpyro_flowkit.transforms.repeated import runs, sequential_run
 
 
@@ -82,6 +92,16 @@ class Compose(Flow):
         return prod(self._event_shape)
 
     @property
+    def takes_statistics(self) -> bool:
+        """Whether any layer takes its numbers from data."""
+        return any(map(takes_statistics, self.layers))
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether any ActNorm waits for its first batch."""
+        return any(map(awaits_data, self.layers))
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether any layer goes coordinate by coordinate from base to data."""
         return any(getattr(layer, "sequential_forward", False) for layer in self.layers)
@@ -92,15 +112,15 @@ class Compose(Flow):
         return any(getattr(layer, "sequential_inverse", False) for layer in self.layers)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._applied(z, context, forward=True)
+        return self._applied(self.layers, z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._applied(x, context, forward=False)
+        return self._applied(self.layers[::-1], x, context, forward=False)
 
     def _applied(
-        self, values: Array, context: Array | None, *, forward: bool
+        self, layers: Sequence[Transform], values: Array, context: Array | None, *, forward: bool
     ) -> tuple[Array, Array]:
-        layers = self.layers if forward else self.layers[::-1]
+        """Apply layers in turn, runs of equal ones and of couplings together."""
         direction = "sequential_forward" if forward else "sequential_inverse"
         single, rank = forward_part if forward else inverse_part, len(self.event_shape)
         log_det = jnp.zeros(self._batch(values.shape), values.dtype)
@@ -113,6 +133,24 @@ class Compose(Flow):
                 values, change = sequential_run(part, values, context)
             log_det = log_det + change
         return values, log_det
+
+    def _observe(
+        self, x: Array, context: Array | None, *, replace: bool
+    ) -> tuple[Flow, Array, Array]:
+        log_det = jnp.zeros(self._batch(x.shape), x.dtype)
+        layers: list[Transform] = []
+        for observing, run in groupby(self.layers[::-1], key=takes_statistics):
+            if not observing:
+                parts = tuple(run)
+                x, change = self._applied(parts, x, context, forward=False)
+                layers += parts
+                log_det = log_det + change
+                continue
+            for part in cast(Iterator[Flow | ConditionedFlow], run):
+                observed, x, change = observe_part(part, x, context, replace=replace)
+                layers.append(observed)
+                log_det = log_det + change
+        return Compose(layers[::-1]), x, log_det
 
     def _forward_and_score(
         self, z: Array, score: Array, context: Array | None

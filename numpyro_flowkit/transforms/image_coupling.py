@@ -52,8 +52,13 @@ class ImageCoupling(CouplingLayer):
         >>> from numpyro_flowkit.conditioners import ConvNet
         >>> from numpyro_flowkit.laws import Affine
         >>> spec = ConvNetSpec(
-        ...     hidden_dims=(8,), activation="relu", context_dim=0, num_inputs=1, num_outputs=2,
-        ...     residual=True, weight_norm=True,
+        ...     hidden_dims=(8,),
+        ...     activation="relu",
+        ...     context_dim=0,
+        ...     num_inputs=1,
+        ...     num_outputs=2,
+        ...     residual=True,
+        ...     weight_norm=True,
         ... )
         >>> net = ConvNet.init(jax.random.key(0), spec)
         >>> flow = ImageCoupling((1, 3, 3), CheckerboardMask(), net, Affine())
@@ -80,9 +85,7 @@ class ImageCoupling(CouplingLayer):
         self.image_shape = checks.image_shape("image_shape", image_shape)
         self.mask = checks.instance("mask", mask, ImageMaskSpec)
         _, num_moved = mask.channels(self.image_shape)
-        super().__init__(
-            num_moved, conditioner, law, context_dim=context_dim, free=free, spec=spec
-        )
+        super().__init__(num_moved, conditioner, law, context_dim=context_dim, free=free, spec=spec)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

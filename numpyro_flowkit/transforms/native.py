@@ -25,8 +25,9 @@ def real_space(rank: int) -> constraints.Constraint:
 class NativeTransform(Transform, ABC):
     """A NumPyro transform of real vectors or images that keeps nothing between calls.
 
-    Subclasses give ``event_shape``, (D,) or (channels, height, width), and name all of their state: ``leaf_names`` the attributes that hold arrays or other
-    pytrees, ``static_names`` those that hold hashable constants.
+    Subclasses give ``event_shape``, (D,) or (channels, height, width), and name all of their state:
+    ``leaf_names`` the attributes that hold arrays or other pytrees, ``static_names`` those that
+    hold hashable constants.
     """
 
     leaf_names: ClassVar[tuple[str, ...]] = ()

@@ -1,5 +1,7 @@
 """A flow on some channels of images: the others are factored out."""
 
+from typing import Self
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -52,6 +54,9 @@ class OnChannels(Around):
     def event_shape(self) -> tuple[int, ...]:
         """(num_channels, H, W)."""
         return widened_shape(self.inner.event_shape, self.num_channels)
+
+    def _round(self, inner: Flow) -> Self:
+        return type(self)(inner, self.num_channels)
 
     def take_in(self, values: Array) -> tuple[Array, Array | None]:
         """The first channels, and the others."""

@@ -1,4 +1,4 @@
-"""Any NumPyro transform of real vectors or images as a part of a flow: both directions and the score."""
+"""Any NumPyro transform of real vectors or images as a part of a flow: its maps and score."""
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +63,32 @@ def inverse_part(
         return part.inverse_and_log_det(x)
     z = part.inv(x)  # not part._inverse, which NumPyro's view of an inverse lacks
     return z, -_event_log_det(part, part.log_abs_det_jacobian(z, x, None), x, rank)
+
+
+def takes_statistics(part: Transform) -> bool:
+    """Whether a layer inside of a part takes its numbers from data."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.takes_statistics
+
+
+def awaits_data(part: Transform) -> bool:
+    """Whether an ActNorm inside of a part waits for its first batch."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.awaits_data
+
+
+def observe_part(
+    part: Flow | ConditionedFlow, x: Array, context: Array | None, *, replace: bool
+) -> tuple[Transform, Array, Array]:
+    """Invert one part by the statistics of x itself: the part that has taken them in, z, log-det.
+
+    See `Flow._observe`.
+    """
+    if isinstance(part, ConditionedFlow):
+        (x,), given = part.flow._checked("x", (x,), part.context)
+        flow, z, log_det = part.flow._observe(x, given, replace=replace)
+        return ConditionedFlow(flow, part.context), z, log_det
+    return part._observe(x, context if part.context_dim else None, replace=replace)
 
 
 def score_part(

@@ -1,5 +1,7 @@
 """A flow of vectors on the channels of each pixel."""
 
+from typing import Self
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -53,6 +55,9 @@ class PerPixel(Around):
     def event_shape(self) -> tuple[int, ...]:
         """(C, H, W)."""
         return pixels_shape(self.inner.event_shape, self.height, self.width)
+
+    def _round(self, inner: Flow) -> Self:
+        return type(self)(inner, self.height, self.width)
 
     def take_in(self, values: Array) -> tuple[Array, Array | None]:
         """The channels last."""

@@ -1,5 +1,7 @@
 """A flow on squeezed images."""
 
+from typing import Self
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -41,6 +43,9 @@ class Squeezed(Around):
     def event_shape(self) -> tuple[int, ...]:
         """(C, H, W)."""
         return unsqueezed_shape(self.inner.event_shape)
+
+    def _round(self, inner: Flow) -> Self:
+        return type(self)(inner)
 
     def take_in(self, values: Array) -> tuple[Array, None]:
         """The squeezed image."""

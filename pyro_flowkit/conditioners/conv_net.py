@@ -28,8 +28,13 @@ class ConvNet(Conditioner):
 
     Example:
         >>> spec = ConvNetSpec(
-        ...     hidden_dims=(8,), activation="relu", context_dim=0, num_inputs=1, num_outputs=2,
-        ...     residual=True, weight_norm=True,
+        ...     hidden_dims=(8,),
+        ...     activation="relu",
+        ...     context_dim=0,
+        ...     num_inputs=1,
+        ...     num_outputs=2,
+        ...     residual=True,
+        ...     weight_norm=True,
         ... )
         >>> net = ConvNet.init(spec, torch.Generator().manual_seed(0))
         >>> net(torch.ones(5, 1, 4, 4)).shape

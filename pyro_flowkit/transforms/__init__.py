@@ -1,5 +1,6 @@
 """Transforms: the flows' layers as Pyro ``TransformModule``s."""
 
+from pyro_flowkit.transforms.act_norm import ActNorm
 from pyro_flowkit.transforms.autoregressive import (
     Autoregressive,
     InverseAutoregressive,
@@ -21,6 +22,7 @@ from pyro_flowkit.transforms.squeezed import Squeezed
 from pyro_flowkit.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
+    "ActNorm",
     "Autoregressive",
     "Compose",
     "ConditionedFlow",

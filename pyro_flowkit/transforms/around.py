@@ -15,14 +15,33 @@ class Around(Flow):
     Args:
         inner: the flow inside; its weights are this layer's.
         event_shape: (C, H, W) of this layer.
-        spec: the architecture as data; None if the inner flow has none.
     """
 
-    def __init__(self, inner: Flow, event_shape: tuple[int, ...], spec: FlowSpec | None) -> None:
+    def __init__(self, inner: Flow, event_shape: tuple[int, ...]) -> None:
         super().__init__(
-            prod(event_shape), context_dim=inner.context_dim, spec=spec, event_shape=event_shape
+            prod(event_shape), context_dim=inner.context_dim, spec=None, event_shape=event_shape
         )
         self.inner = inner
+        _ = self.spec  # refuses what no spec can hold
+
+    @property
+    def spec(self) -> FlowSpec | None:  # type: ignore[override]
+        """The architecture as data, read off the inner flow; None if that has none."""
+        return None if self.inner.spec is None else self._spec_round(self.inner.spec)
+
+    @abstractmethod
+    def _spec_round(self, inner: FlowSpec) -> FlowSpec:
+        """The spec of this layer round that of the inner flow."""
+
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether the inner flow takes numbers from data."""
+        return self.inner.takes_statistics
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether an ActNorm inside waits for its first batch."""
+        return self.inner.awaits_data
 
     @property
     def sequential_forward(self) -> bool:
@@ -65,6 +84,14 @@ class Around(Flow):
         given = self._context_inside(x, context)
         inside, log_det = self.inner._inverse_and_log_det(inside, given)
         return self.put_back(inside, outside), self._log_det_outside(log_det)
+
+    def _observe(
+        self, x: Tensor, context: Tensor | None, *, replace: bool
+    ) -> tuple[Flow, Tensor, Tensor]:
+        inside, outside = self.take_in(x)
+        given = self._context_inside(x, context)
+        _, inside, log_det = self.inner._observe(inside, given, replace=replace)
+        return self, self.put_back(inside, outside), self._log_det_outside(log_det)
 
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None

@@ -41,7 +41,7 @@ class Flow(NativeTransform, TransformModule):
         event_shape: shape of one point, (D,) by default; (channels, height, width) for images.
     """
 
-    spec: FlowSpec | None
+    spec: FlowSpec | None = None
 
     def __init__(
         self,
@@ -55,7 +55,8 @@ class Flow(NativeTransform, TransformModule):
         self.input_dim = input_dim
         self.event_shape = (input_dim,) if event_shape is None else event_shape
         self.context_dim = context_dim
-        self.spec = spec
+        if spec is not None:  # Compose reads its own off the layers
+            self.spec = spec
 
     @property
     def sequential_forward(self) -> bool:
@@ -67,6 +68,16 @@ class Flow(NativeTransform, TransformModule):
         """Whether ``flow.inv(x)`` goes coordinate by coordinate."""
         return False
 
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether a layer inside takes its numbers from data (ActNorm, BatchNorm)."""
+        return False
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether an ActNorm inside waits for its first batch; see `start_from_data`."""
+        return False
+
     @abstractmethod
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
 
@@ -76,6 +87,24 @@ class Flow(NativeTransform, TransformModule):
     @abstractmethod
     def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
         """``J^-T (score - grad_z log |det J|)``; nothing differentiates through it."""
+
+    def _observe(
+        self, x: Tensor, context: Tensor | None, *, replace: bool
+    ) -> tuple["Flow", Tensor, Tensor]:
+        """Map data to base by the statistics of x itself, where a layer takes any.
+
+        Flows of flows override it, and the two properties that tell of such layers.
+
+        Args:
+            x: (..., D).
+            context: (..., context_dim), or None.
+            replace: whether the statistics are kept as they are, which starts an ActNorm, or enter
+                running averages.
+
+        Returns:
+            This flow, changed in place, that has taken the statistics in; z; ``log |det dz/dx|``.
+        """
+        return self, *self._inverse_and_log_det(x, context)
 
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None

@@ -1,6 +1,7 @@
 """One flow after the other."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from math import prod
 from typing import cast
 
@@ -12,7 +13,15 @@ from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
 from pyro_flowkit.transforms.coupling import Coupling, couple, couple_scores, fits
 from pyro_flowkit.transforms.modes import plainly_recorded
-from pyro_flowkit.transforms.parts import check_part, forward_part, inverse_part, score_part
+from pyro_flowkit.transforms.parts import (
+    awaits_data,
+    check_part,
+    forward_part,
+    inverse_part,
+    observe_part,
+    score_part,
+    takes_statistics,
+)
 
 
 class Compose(Flow):
@@ -21,7 +30,8 @@ class Compose(Flow):
     Conditional layers share one context; the others ignore it. Other transforms of real vectors
     (of images, in a flow of images) may stand among the layers; then the composition has no spec.
     Their modules are registered, so they train; their own caches, which nothing tells of changed
-    weights, are emptied before each use. (A flow with its context fixed owns no weights: register the flow itself as well.)
+    weights, are emptied before each use. (A flow with its context fixed owns no weights: register
+    the flow itself as well.)
 
     Shapes: z and x (..., D), or (..., channels, height, width) for flows of images, context
     (..., context_dim), log-determinants (...).
@@ -61,12 +71,9 @@ class Compose(Flow):
         contexts = {flow.context_dim for flow in flows} - {0}
         if len(contexts) > 1:
             raise ValueError(f"layers: expected one context_dim, got {sorted(contexts)}")
-        specs = [flow.spec for flow in flows if flow.spec is not None]
-        spec = ComposeSpec(tuple(specs)) if len(specs) == len(parts) else None
-        shape = shapes.pop()
-        super().__init__(
-            prod(shape), context_dim=max(contexts, default=0), spec=spec, event_shape=shape
-        )
+        _spec_of(parts)  # refuses what no spec can hold
+        shape, context_dim = shapes.pop(), max(contexts, default=0)
+        super().__init__(prod(shape), context_dim=context_dim, spec=None, event_shape=shape)
         self.layers = nn.ModuleList([part for part in parts if isinstance(part, nn.Module)])
         # Parts that are no modules live here alone, under their place in the order.
         self._bare = {i: part for i, part in enumerate(parts) if not isinstance(part, nn.Module)}
@@ -77,6 +84,21 @@ class Compose(Flow):
         modules = cast(Iterator[Transform], iter(self.layers))
         count = len(self.layers) + len(self._bare)
         return [self._bare[i] if i in self._bare else next(modules) for i in range(count)]
+
+    @property
+    def spec(self) -> ComposeSpec | None:  # type: ignore[override]
+        """The architecture as data, read off the layers: an ActNorm's changes when it starts."""
+        return _spec_of(self.parts)
+
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether any layer takes its numbers from data."""
+        return any(map(takes_statistics, self.parts))
+
+    @property
+    def awaits_data(self) -> bool:
+        """Whether any ActNorm waits for its first batch."""
+        return any(map(awaits_data, self.parts))
 
     @property
     def sequential_forward(self) -> bool:
@@ -114,6 +136,20 @@ class Compose(Flow):
             total = total + change
         return values, total
 
+    def _observe(
+        self, x: Tensor, context: Tensor | None, *, replace: bool
+    ) -> tuple[Flow, Tensor, Tensor]:
+        total = x.new_zeros(self._batch(x))
+        for observing, run in groupby(self.parts[::-1], key=takes_statistics):
+            if not observing:
+                x, change = self._run(list(run), x, context, forward=False)
+                total = total + change
+                continue
+            for part in cast(Iterator[Flow | ConditionedFlow], run):
+                x, change = observe_part(part, x, context, replace=replace)
+                total = total + change
+        return self, x, total
+
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,6 +181,11 @@ class Compose(Flow):
 
 # What has an input_dim of its own; other transforms adapt to the vector they are given.
 _SIZED = (Flow, ConditionedFlow)
+
+
+def _spec_of(parts: Sequence[Transform]) -> ComposeSpec | None:
+    specs = [part.spec for part in parts if isinstance(part, Flow) and part.spec is not None]
+    return ComposeSpec(tuple(specs)) if len(specs) == len(parts) else None
 
 
 def _groups(parts: Sequence[Transform]) -> Iterator[Sequence[Transform]]:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowkit_core import checks
-from flowkit_core.specs import Conv1x1Spec
+from flowkit_core.specs import Conv1x1Spec, FlowSpec
 from pyro_flowkit.transforms.linear import Linear
 from pyro_flowkit.transforms.per_pixel import PerPixel
 
@@ -41,10 +41,12 @@ class Conv1x1(PerPixel):
     """
 
     inner: Linear
-    _spec_of = Conv1x1Spec
 
     def __init__(self, inner: Linear, height: int, width: int) -> None:
         super().__init__(checks.instance("inner", inner, Linear), height, width)
+
+    def _spec_round(self, inner: FlowSpec) -> FlowSpec:
+        return Conv1x1Spec(inner, *self.event_shape[1:])
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         shift = self.inner._weight("shift")

@@ -50,8 +50,13 @@ class ImageCoupling(CouplingLayer):
         >>> from pyro_flowkit.conditioners import ConvNet
         >>> from pyro_flowkit.laws import Affine
         >>> spec = ConvNetSpec(
-        ...     hidden_dims=(8,), activation="relu", context_dim=0, num_inputs=1, num_outputs=2,
-        ...     residual=True, weight_norm=True,
+        ...     hidden_dims=(8,),
+        ...     activation="relu",
+        ...     context_dim=0,
+        ...     num_inputs=1,
+        ...     num_outputs=2,
+        ...     residual=True,
+        ...     weight_norm=True,
         ... )
         >>> net = ConvNet.init(spec, torch.Generator().manual_seed(0))
         >>> flow = ImageCoupling((1, 3, 3), CheckerboardMask(), net, Affine())

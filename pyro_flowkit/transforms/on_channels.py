@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from flowkit_core.specs import OnChannelsSpec
+from flowkit_core.specs import FlowSpec, OnChannelsSpec
 from flowkit_core.specs.image_layers import widened_shape
 from pyro_flowkit.transforms.around import Around
 from pyro_flowkit.transforms.base import Flow
@@ -39,8 +39,10 @@ class OnChannels(Around):
     """
 
     def __init__(self, inner: Flow, num_channels: int) -> None:
-        spec = None if inner.spec is None else OnChannelsSpec(inner.spec, num_channels)
-        super().__init__(inner, widened_shape(inner.event_shape, num_channels), spec)
+        super().__init__(inner, widened_shape(inner.event_shape, num_channels))
+
+    def _spec_round(self, inner: FlowSpec) -> FlowSpec:
+        return OnChannelsSpec(inner, self.event_shape[0])
 
     def take_in(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """The first channels, and the others."""

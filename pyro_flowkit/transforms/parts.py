@@ -1,4 +1,4 @@
-"""Any torch transform of real vectors or images as a part of a flow: both directions and the score."""
+"""Any torch transform of real vectors or images as a part of a flow: its maps and score."""
 
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +8,7 @@ from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
 from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.checks import broadcast_batch
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
 
 
@@ -75,6 +76,28 @@ def inverse_part(
     _forget(part)
     z = part.inv(x)
     return z, -_event_log_det(part.log_abs_det_jacobian(z, x), z, rank)
+
+
+def takes_statistics(part: Transform) -> bool:
+    """Whether a layer inside of a part takes its numbers from data."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.takes_statistics
+
+
+def awaits_data(part: Transform) -> bool:
+    """Whether an ActNorm inside of a part waits for its first batch."""
+    owner = part.flow if isinstance(part, ConditionedFlow) else part
+    return isinstance(owner, Flow) and owner.awaits_data
+
+
+def observe_part(
+    part: Flow | ConditionedFlow, x: Tensor, context: Tensor | None, *, replace: bool
+) -> tuple[Tensor, Tensor]:
+    """Invert one part by the statistics of x itself, which the part takes in; see `Flow`."""
+    if isinstance(part, ConditionedFlow):
+        x, context = broadcast_batch("x", x, part.context, len(part.event_shape))
+        return part.flow._observe(x, context, replace=replace)[1:]
+    return part._observe(x, context if part.context_dim else None, replace=replace)[1:]
 
 
 def score_part(

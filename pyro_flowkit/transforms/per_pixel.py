@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from flowkit_core.specs import PerPixelSpec
+from flowkit_core.specs import FlowSpec, PerPixelSpec
 from flowkit_core.specs.image_layers import pixels_shape
 from pyro_flowkit.transforms.around import Around
 from pyro_flowkit.transforms.base import Flow
@@ -34,10 +34,10 @@ class PerPixel(Around):
     """
 
     def __init__(self, inner: Flow, height: int, width: int) -> None:
-        spec = None if inner.spec is None else self._spec_of(inner.spec, height, width)
-        super().__init__(inner, pixels_shape(inner.event_shape, height, width), spec)
+        super().__init__(inner, pixels_shape(inner.event_shape, height, width))
 
-    _spec_of = PerPixelSpec
+    def _spec_round(self, inner: FlowSpec) -> FlowSpec:
+        return PerPixelSpec(inner, *self.event_shape[1:])
 
     def take_in(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """The channels last."""

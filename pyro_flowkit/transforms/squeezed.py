@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from flowkit_core.specs import SqueezedSpec
+from flowkit_core.specs import FlowSpec, SqueezedSpec
 from flowkit_core.specs.image_layers import unsqueezed_shape
 from pyro_flowkit.transforms.around import Around
 from pyro_flowkit.transforms.base import Flow
@@ -32,8 +32,10 @@ class Squeezed(Around):
     """
 
     def __init__(self, inner: Flow) -> None:
-        spec = None if inner.spec is None else SqueezedSpec(inner.spec)
-        super().__init__(inner, unsqueezed_shape(inner.event_shape), spec)
+        super().__init__(inner, unsqueezed_shape(inner.event_shape))
+
+    def _spec_round(self, inner: FlowSpec) -> FlowSpec:
+        return SqueezedSpec(inner)
 
     def take_in(self, values: Tensor) -> tuple[Tensor, None]:
         """The squeezed image."""

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from tests.cases import CASES, CONTEXT_CASES, arrays_for, layers_of, points_for
+from tests.cases import CASES, CONTEXT_CASES, arrays_for, batch_of, layers_of, points_for
 from tests.wings import WINGS
 
 every_case = pytest.mark.parametrize("case", sorted(CASES))
@@ -29,7 +29,7 @@ def test_a_fresh_flow_is_exactly_the_identity(wing, case, dtype):
         if layer.kind == "permutation":
             expected = expected[..., layer.order]
     np.testing.assert_array_equal(x, expected)
-    np.testing.assert_array_equal(log_det, np.zeros(z.shape[:-1]))
+    np.testing.assert_array_equal(log_det, np.zeros(batch_of(spec, z)))
     assert x.dtype == log_det.dtype == dtype
 
 
@@ -77,13 +77,13 @@ def test_pushed_score_is_the_gradient_of_the_log_density(wing, case):
 
 
 @every_wing
-@pytest.mark.parametrize("case", ["maf", "iaf_context", "realnvp_context", "compose", "qr_linear"])
+@pytest.mark.parametrize("case", ["maf", "iaf_context", "realnvp_context", "compose", "qr_linear", "glow_context"])
 @pytest.mark.parametrize("shape", [(), (2, 1, 3), (0,), (2, 0)], ids=str)
 def test_batch_shapes(wing, case, shape):
     spec = CASES[case]
     flow = wing.build(spec, arrays_for(spec))
     points, context = points_for(spec, shape=shape)
-    rows = points.reshape(-1, spec.input_dim)
+    rows = points.reshape(-1, *spec.event_shape)
     row_context = None if context is None else context.reshape(-1, spec.context_dim)
     for direction in ("forward_and_log_det", "inverse_and_log_det"):
         values, log_det = wing.call(flow, direction, points, context)
@@ -102,7 +102,7 @@ def test_context_matters_and_broadcasts(wing, case):
     z, _ = points_for(spec, shape=(4, 1))
     context = np.random.default_rng(2).normal(size=(3, spec.context_dim))
     x, log_det = wing.call(flow, "forward_and_log_det", z, context)
-    assert x.shape == (4, 3, spec.input_dim)
+    assert x.shape == (4, 3, *spec.event_shape)
     assert log_det.shape == (4, 3)
     for i in range(3):
         given = np.broadcast_to(context[i], (4, spec.context_dim))
@@ -120,7 +120,7 @@ def test_a_gradient_reaches_every_array(wing, case, direction):
     flow = wing.build(spec, arrays_for(spec))
     points, context = points_for(spec)
     rng = np.random.default_rng(3)
-    cotangents = rng.normal(size=points.shape), rng.normal(size=points.shape[:-1])
+    cotangents = rng.normal(size=points.shape), rng.normal(size=batch_of(spec, points))
     gradients = wing.weight_gradients(flow, direction, points, context, cotangents)
     assert set(gradients) == {a.name for a in spec.arrays()}
     for name, gradient in gradients.items():

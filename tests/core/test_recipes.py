@@ -42,6 +42,7 @@ ARGUMENTS = {
     "nice": [argument for argument in COUPLING_ARGUMENTS if argument[0] != "law"],
     "lu_linear": [],
     "qr_linear": [],
+    "act_norm": [("started", False)],
     "permute": [("order", inspect.Parameter.empty)],
 }
 

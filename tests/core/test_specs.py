@@ -109,6 +109,7 @@ PRINTED = {
     "qr_linear_one_dim": "QRLinear(input_dim=1)",
     "permutation": "Permutation(input_dim=5, order=(2, 4, 0, 3, 1))",
     "diagonal_affine": "DiagonalAffine(input_dim=4)",
+    "act_norm": "ActNorm(input_dim=4, started=True)",
 }
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from flowkit_core import recipes as r
 from flowkit_core.specs import (
+    ActNormSpec,
     AdditiveLaw,
     AffineLaw,
     ComposeSpec,
@@ -102,6 +103,7 @@ REFUSED = {
         lambda: r.compose(r.maf(2, context_dim=1), r.maf(2, context_dim=3), r.lu_linear(2)),
         ValueError, r"one context_dim, got \[1, 3\]",
     ),
+    "act_norm": (lambda: ActNormSpec(2, 1), TypeError, "started: expected True or False, got 1"),
     "linear": (lambda: DiagonalAffineSpec(0), ValueError, "input_dim: .* >= 1, got 0"),
 }  # fmt: skip
 
