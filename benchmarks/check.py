@@ -11,6 +11,8 @@ CASES = {
     "maf": Case("maf", 6, hidden=16, layers=3, batch=5),
     "realnvp": Case("realnvp", 6, hidden=16, layers=4, batch=5),
     "lu": Case("lu", 6, batch=5),
+    "image_coupling": Case("image_coupling", 16, hidden=6, batch=5),
+    "conv1x1": Case("conv1x1", 16, batch=5),
 }
 
 
@@ -49,7 +51,8 @@ def _torch_functions(flow, case):
 
     def run(function):
         def call(values):
-            result = function(flow.point(torch.tensor(values)))
+            points = torch.tensor(values).reshape(case.batch, *case.event_shape)
+            result = function(flow.point(points))
             if isinstance(result, tuple):
                 values, log_det = result
                 log_det = log_det.detach().expand(case.batch)
@@ -60,7 +63,8 @@ def _torch_functions(flow, case):
 
     def jacobian(values):
         def total(v):
-            return flow.score(flow.point(v))[0].reshape(case.batch, case.dim).sum(0)
+            points = v.reshape(case.batch, *case.event_shape)
+            return flow.score(flow.point(points))[0].reshape(case.batch, case.dim).sum(0)
 
         # Points are independent, so the sum over the batch keeps their Jacobians apart.
         return torch.autograd.functional.jacobian(total, torch.tensor(values)).transpose(0, 1)
@@ -73,11 +77,17 @@ def _jax_functions(flow, case):
     import jax
 
     def run(function):
-        return lambda values: jax.tree.map(np.asarray, function(flow.params, flow.fixed, values))
+        def call(values):
+            points = values.reshape(case.batch, *case.event_shape)
+            found, log_det = function(flow.params, flow.fixed, points)
+            return np.asarray(found).reshape(case.batch, case.dim), np.asarray(log_det)
+
+        return call
 
     def jacobian(values):
         def one(v):
-            return flow.score(flow.params, flow.fixed, v[None])[0][0]
+            points = v.reshape(1, *case.event_shape)
+            return flow.score(flow.params, flow.fixed, points)[0].reshape(case.dim)
 
         return np.asarray(jax.vmap(jax.jacobian(one))(values))
 
@@ -96,5 +106,5 @@ def main():
             good = max(errors) < TOLERANCE and found["identity"] > 0.01
             failures += not good
             figures = "  ".join(f"{k} {v:.1e}" for k, v in found.items() if k != "count")
-            print(f"{'ok ' if good else 'BAD'} {name:16}{family:8} {figures}  {found['count']}")
+            print(f"{'ok ' if good else 'BAD'} {name:16}{family:15} {figures}  {found['count']}")
     return failures

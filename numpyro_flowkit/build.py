@@ -22,6 +22,7 @@ from numpyro_flowkit.transforms import (
     Conv1x1,
     Coupling,
     DiagonalAffine,
+    Flattened,
     Flow,
     ImageCoupling,
     InverseAutoregressive,
@@ -190,6 +191,7 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
         _inner(spec, arrays), spec.height, spec.width
     ),
     specs.Conv1x1Spec: lambda spec, arrays: Conv1x1(_inner(spec, arrays), spec.height, spec.width),
+    specs.FlattenedSpec: lambda spec, arrays: Flattened(_inner(spec, arrays), spec.image_shape),
     specs.LULinearSpec: LULinear,
     specs.QRLinearSpec: QRLinear,
     specs.DiagonalAffineSpec: DiagonalAffine,

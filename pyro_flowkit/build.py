@@ -125,6 +125,9 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
     specs.Conv1x1Spec: lambda spec, arrays: transforms.Conv1x1(
         _inner(spec, arrays), spec.height, spec.width
     ),
+    specs.FlattenedSpec: lambda spec, arrays: transforms.Flattened(
+        _inner(spec, arrays), spec.image_shape
+    ),
     specs.LULinearSpec: transforms.LULinear,
     specs.QRLinearSpec: transforms.QRLinear,
     specs.DiagonalAffineSpec: transforms.DiagonalAffine,

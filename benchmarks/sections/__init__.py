@@ -14,6 +14,8 @@ SECTIONS = (
     "scoring",
     "realnvp",
     "linear",
+    "image_coupling",
+    "conv1x1",
     "compile",
     "growth",
     "fixed_point",

@@ -14,6 +14,7 @@ from flowkit_core.specs.coupling import CouplingSpec
 from flowkit_core.specs.image_coupling import ImageCouplingSpec
 from flowkit_core.specs.image_layers import (
     Conv1x1Spec,
+    FlattenedSpec,
     OnChannelsSpec,
     PerPixelSpec,
     SqueezedSpec,
@@ -48,6 +49,7 @@ __all__ = [
     "ConvNetSpec",
     "CouplingSpec",
     "DiagonalAffineSpec",
+    "FlattenedSpec",
     "FlowSpec",
     "ImageCouplingSpec",
     "ImageMaskSpec",

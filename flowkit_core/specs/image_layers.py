@@ -126,6 +126,28 @@ class Conv1x1Spec(PerPixelSpec, kind="conv1x1"):
         checks.instance("inner", self.inner, LinearSpec)
 
 
+@dataclass(frozen=True)
+class FlattenedSpec(InnerSpec, kind="flattened"):
+    """The inner flow of vectors acts on all numbers of an image at once.
+
+    Args:
+        inner: a flow of vectors of C * H * W numbers.
+        image_shape: (channels, height, width).
+    """
+
+    image_shape: ImageShape
+
+    def __post_init__(self) -> None:
+        shape = checks.image_shape("image_shape", self.image_shape)
+        object.__setattr__(self, "image_shape", shape)
+        super().__post_init__()
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return unflattened_shape(self.inner.event_shape, self.image_shape)
+
+
 def unsqueezed_shape(inner: tuple[int, ...]) -> ImageShape:
     """Shape of the images that are ``inner`` when squeezed.
 
@@ -167,6 +189,20 @@ def pixels_shape(inner: tuple[int, ...], height: int, width: int) -> ImageShape:
     if len(inner) != 1:
         raise ValueError(f"inner: expected a flow of vectors, got one of shape {inner}")
     return inner[0], checks.positive_int("height", height), checks.positive_int("width", width)
+
+
+def unflattened_shape(inner: tuple[int, ...], image_shape: ImageShape) -> ImageShape:
+    """Shape of the images that an inner flow maps as vectors.
+
+    Raises:
+        ValueError: if the inner flow is none of vectors of that size.
+    """
+    if inner != (prod(image_shape),):
+        raise ValueError(
+            f"inner: expected a flow of vectors of {prod(image_shape)} numbers, as images "
+            f"{image_shape} have, got one of shape {inner}"
+        )
+    return image_shape
 
 
 def _image(shape: tuple[int, ...]) -> ImageShape:

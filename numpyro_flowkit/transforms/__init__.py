@@ -12,6 +12,7 @@ from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.conv1x1 import Conv1x1
 from numpyro_flowkit.transforms.coupling import Coupling
 from numpyro_flowkit.transforms.diagonal_affine import DiagonalAffine
+from numpyro_flowkit.transforms.flattened import Flattened
 from numpyro_flowkit.transforms.image_coupling import ImageCoupling
 from numpyro_flowkit.transforms.lu_linear import LULinear
 from numpyro_flowkit.transforms.on_channels import OnChannels
@@ -29,6 +30,7 @@ __all__ = [
     "Conv1x1",
     "Coupling",
     "DiagonalAffine",
+    "Flattened",
     "Flow",
     "ImageCoupling",
     "InverseAutoregressive",

@@ -12,6 +12,7 @@ from pyro_flowkit.transforms.conditioned import ConditionedFlow
 from pyro_flowkit.transforms.conv1x1 import Conv1x1
 from pyro_flowkit.transforms.coupling import Coupling
 from pyro_flowkit.transforms.diagonal_affine import DiagonalAffine
+from pyro_flowkit.transforms.flattened import Flattened
 from pyro_flowkit.transforms.image_coupling import ImageCoupling
 from pyro_flowkit.transforms.lu_linear import LULinear
 from pyro_flowkit.transforms.on_channels import OnChannels
@@ -29,6 +30,7 @@ __all__ = [
     "Conv1x1",
     "Coupling",
     "DiagonalAffine",
+    "Flattened",
     "Flow",
     "ImageCoupling",
     "InverseAutoregressive",

@@ -77,7 +77,9 @@ def test_pushed_score_is_the_gradient_of_the_log_density(wing, case):
 
 
 @every_wing
-@pytest.mark.parametrize("case", ["maf", "iaf_context", "realnvp_context", "compose", "qr_linear", "glow_context"])
+@pytest.mark.parametrize(
+    "case", ["maf", "iaf_context", "realnvp_context", "compose", "qr_linear", "glow_context"]
+)
 @pytest.mark.parametrize("shape", [(), (2, 1, 3), (0,), (2, 0)], ids=str)
 def test_batch_shapes(wing, case, shape):
     spec = CASES[case]
