@@ -7,6 +7,7 @@ wrong Jacobians.
 import math
 
 import numpy as np
+import pytest
 
 from flowkit_core import recipes as r
 from flowkit_core.specs import (
@@ -114,13 +115,15 @@ CASES: dict[str, FlowSpec] = {
 # Flows of images, at sizes at which a Jacobian is soon found.
 CASES |= {
     "image_checkerboard_odd": image_coupling((1, 3, 3), CheckerboardMask(flip=True)),
-    "image_channels_spline": image_coupling(
-        (3, 2, 2),
-        ChannelMask((False, True, False)),
-        context_dim=2,
-        law=SplineLaw(num_bins=3, bound=2.5),
+    "image_channels_context": image_coupling(
+        (3, 2, 2), ChannelMask((False, True, False)), context_dim=2
     ),
-    "realnvp_image": r.realnvp_image((2, 4, 6), num_scales=2, num_couplings=1, hidden_channels=3),
+    "image_channels_spline": image_coupling(
+        (3, 2, 2), ChannelMask((True, True, False)), law=SplineLaw(num_bins=3, bound=2.5)
+    ),
+    "realnvp_image": r.realnvp_image(
+        (2, 4, 6), num_scales=2, num_couplings=1, hidden_channels=3, activation="silu"
+    ),
     "glow_context": r.glow(
         (1, 4, 4),
         num_scales=2,
@@ -131,6 +134,16 @@ CASES |= {
         activation="elu",
     ),
 }
+
+# Many convolutions, each of which takes XLA a while: of these the default tests do what
+# tests/both/test_image_flows.py does, which is enough for what joins their layers.
+SLOW_CASES = {"image_channels_spline", "realnvp_image", "glow_context"}
+
+
+def params(names):
+    """Names of cases for ``pytest.mark.parametrize``, those of long compilations marked slow."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in SLOW_CASES else n for n in names]
+
 
 CONTEXT_CASES = sorted(name for name, spec in CASES.items() if spec.context_dim)
 SEQUENTIAL_CASES = sorted(

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.cases import CASES, arrays_for, batch_of, points_for
+from tests.cases import CASES, arrays_for, batch_of, params, points_for
 from tests.wings import WINGS
 
 RELATIVE = {np.float32: 1e-4, np.float64: 1e-10}
-every_case = pytest.mark.parametrize("case", sorted(CASES))
+every_case = pytest.mark.parametrize("case", params(sorted(CASES)))
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 pyro_wing, numpyro_wing = WINGS["pyro"], WINGS["numpyro"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pyro_flowkit as fk
-from tests.cases import CASES, arrays_for, points_for
+from tests.cases import CASES, arrays_for, params, points_for
 from tests.pyro.helpers import SMALL, assert_same_gradients, gradients, large, points
 from tests.wings import WINGS
 
@@ -52,7 +52,7 @@ def standard(event_shape):
     return lambda: dist.Normal(zeros, zeros + 1).to_event(len(event_shape))
 
 
-@pytest.mark.parametrize("case", TRAINABLE)
+@pytest.mark.parametrize("case", params(TRAINABLE))
 def test_it_is_the_gradient_with_the_density_held_fixed(case):
     spec = CASES[case]
     flow = WINGS["pyro"].build(spec, arrays_for(spec))
