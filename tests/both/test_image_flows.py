@@ -1,4 +1,4 @@
-"""Multi-scale flows of images: maps, log-determinants, scores and both wings, in few compilations."""
+"""Multi-scale flows of images: maps, log-determinants, scores, in both wings."""
 
 import numpy as np
 import pytest
