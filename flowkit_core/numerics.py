@@ -24,6 +24,10 @@ MIN_BIN_WIDTH = 5e-6
 CONSTANT_ROUNDING_ERRORS = 16.0
 
 
+# A probability that rounding may have moved past 0 is held at this many rounding errors.
+INTERVAL_ROUNDING_ERRORS = 4.0
+
+
 def log_scale_bound(num_layers: int) -> float:
     r"""Half-width c of the soft bound on a conditioned log-scale, tighter with depth.
 

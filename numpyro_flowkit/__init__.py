@@ -6,12 +6,14 @@ for _module in ("jax", "numpyro", "optax"):
     _require(_module, extra="numpyro", purpose="numpyro_flowkit")
 
 from flowkit_core import CheckpointError, __version__
+from flowkit_core.bits import bits_per_dim
 from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
 from flowkit_core.warmup import kl_warmup
 from numpyro_flowkit.bases import mixture_base, student_t_base
 from numpyro_flowkit.build import FlowInit, build
 from numpyro_flowkit.checkpoint import load_flow, save_flow
 from numpyro_flowkit.density import fit_density
+from numpyro_flowkit.dequantise import dequantise
 from numpyro_flowkit.distributions import FlowDistribution
 from numpyro_flowkit.guides import (
     AutoAmortisedFlow,
@@ -28,9 +30,14 @@ from numpyro_flowkit.guides import (
 from numpyro_flowkit.priors import flow_prior, kl_weight, mixture_prior, vamp_prior
 from numpyro_flowkit.recipes import (
     act_norm,
+    batch_norm,
     compose,
+    diagonal_linear,
     glow,
+    householder_linear,
     iaf,
+    logit,
+    low_rank_linear,
     lu_linear,
     maf,
     nice,
@@ -38,9 +45,14 @@ from numpyro_flowkit.recipes import (
     qr_linear,
     realnvp,
     realnvp_image,
+    triangular_linear,
 )
 from numpyro_flowkit.round_trip import round_trip
-from numpyro_flowkit.statistics import start_from_data
+from numpyro_flowkit.statistics import (
+    inverse_with_batch_statistics,
+    set_batch_statistics,
+    start_from_data,
+)
 from numpyro_flowkit.surgery import (
     AggregatedPosterior,
     Bounds,
@@ -83,9 +95,13 @@ __all__ = [
     "act_norm",
     "aggregate_log_prob",
     "aggregated_posterior",
+    "batch_norm",
+    "bits_per_dim",
     "build",
     "compose",
+    "dequantise",
     "diagnose",
+    "diagonal_linear",
     "elbo_surgery",
     "elbo_surgery_of",
     "fit_density",
@@ -93,13 +109,17 @@ __all__ = [
     "fit_prior",
     "flow_prior",
     "glow",
+    "householder_linear",
     "iaf",
     "importance_log_likelihood_of",
     "importance_resample",
+    "inverse_with_batch_statistics",
     "kl_warmup",
     "kl_weight",
     "latent_surgery",
     "load_flow",
+    "logit",
+    "low_rank_linear",
     "lu_linear",
     "maf",
     "marginal_kl",
@@ -113,9 +133,11 @@ __all__ = [
     "realnvp_image",
     "round_trip",
     "save_flow",
+    "set_batch_statistics",
     "start_from_data",
     "student_t_base",
     "to_arviz",
+    "triangular_linear",
     "vamp_prior",
     "warm_start",
 ]

@@ -18,14 +18,18 @@ from numpyro_flowkit.laws import law_from_spec
 from numpyro_flowkit.transforms import (
     ActNorm,
     Autoregressive,
+    BatchNorm,
     Compose,
     Conv1x1,
     Coupling,
     DiagonalAffine,
     Flattened,
     Flow,
+    HouseholderLinear,
     ImageCoupling,
     InverseAutoregressive,
+    Logit,
+    LowRankLinear,
     LULinear,
     MaskedAutoregressive,
     OnChannels,
@@ -155,7 +159,15 @@ def _autoregressive(layer: type[Autoregressive]) -> Callable[[Any, Arrays], Flow
 def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> Flow:
     net = MLP(spec.conditioner, _inside("conditioner", arrays))
     law, free = law_from_spec(spec.law), arrays.get("free")
-    return Coupling(spec.mask, net, law, context_dim=spec.context_dim, free=free, spec=spec)
+    return Coupling(
+        spec.mask,
+        net,
+        law,
+        context_dim=spec.context_dim,
+        free=free,
+        volume_preserving=spec.volume_preserving,
+        spec=spec,
+    )
 
 
 def _image_coupling(spec: specs.ImageCouplingSpec, arrays: Arrays) -> Flow:
@@ -196,7 +208,11 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.QRLinearSpec: QRLinear,
     specs.DiagonalAffineSpec: DiagonalAffine,
     specs.TriangularAffineSpec: TriangularAffine,
+    specs.HouseholderLinearSpec: HouseholderLinear,
+    specs.LowRankLinearSpec: LowRankLinear,
     specs.ActNormSpec: ActNorm,
+    specs.BatchNormSpec: BatchNorm,
+    specs.LogitSpec: lambda spec, arrays: Logit(spec),
     specs.PermutationSpec: lambda spec, arrays: Permutation(spec),
     specs.ComposeSpec: _compose,
 }

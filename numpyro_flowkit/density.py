@@ -25,7 +25,7 @@ from flowkit_core.fitting import (
 )
 from numpyro_flowkit.build import FlowInit
 from numpyro_flowkit.distributions import base_log_prob, standard_normal
-from numpyro_flowkit.statistics import start_from_data
+from numpyro_flowkit.statistics import inverse_with_batch_statistics, start_from_data
 from numpyro_flowkit.transforms import Flow
 
 
@@ -50,7 +50,9 @@ def fit_density(
 
     Minimises the mean of ``-log p(x) = -log p_base(z) - log |det dz/dx|``. Batches, split and
     learning rates depend on ``seed`` alone and are the same in both wings. One epoch is one
-    compiled scan. An ActNorm inside is started from the first minibatch.
+    compiled scan. An ActNorm inside is started from the first minibatch; a BatchNorm uses the
+    statistics of each minibatch in the loss and its running averages for held-out rows (see
+    `set_batch_statistics` for the time after the fit).
 
     Args:
         flow: a flow, or a recipe's result, which is then called with ``jax.random.key(seed)``.
@@ -214,6 +216,14 @@ def _loss(base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | No
     return -jnp.mean(base_log_prob(base, z, len(flow.event_shape)) + log_det)
 
 
+def _training_loss(
+    base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | None
+) -> tuple[Array, Flow]:
+    """The loss, and the flow that has seen the rows."""
+    z, log_det, seen = inverse_with_batch_statistics(flow, rows, contexts)
+    return -jnp.mean(base_log_prob(base, z) + log_det), seen
+
+
 def _clip(gradient: Flow, norm: Array, max_norm: float) -> Flow:
     """Scale a gradient down to a norm, by torch's formula: fits in both wings are the same."""
     factor = jnp.minimum(1.0, max_norm / (norm + 1e-6))
@@ -234,15 +244,16 @@ def _epoch(
         flow, moments = carry
         batch, rate = inputs
         given = None if contexts is None else contexts[batch]
-        loss, gradient = jax.value_and_grad(functools.partial(_loss, base))(
+        training_loss = functools.partial(_training_loss, base)
+        (loss, seen), gradient = jax.value_and_grad(training_loss, has_aux=True)(
             flow, rows[batch], given
         )
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient)))
         usable = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, new_moments = _ADAM.update(_clip(gradient, norm, max_grad_norm), moments)
-        new_flow = jax.tree.map(lambda p, u: p - rate * u, flow, updates)
+        new_flow = jax.tree.map(lambda p, u: p - rate * u, seen, updates)
         kept = jax.tree.map(
-            lambda new, old: jnp.where(usable, new, old), (new_flow, new_moments), carry
+            lambda new, old: jnp.where(usable, new, old), (new_flow, new_moments), (seen, moments)
         )
         return kept, (loss, usable)
 

@@ -61,6 +61,12 @@ realnvp = _recipe(core.realnvp, "realnvp(3, num_layers=2, hidden_dims=(16,))")
 nice = _recipe(core.nice, "nice(3, num_layers=2, hidden_dims=(16,))")
 lu_linear = _recipe(core.lu_linear, "lu_linear(3)")
 qr_linear = _recipe(core.qr_linear, "qr_linear(3)")
+diagonal_linear = _recipe(core.diagonal_linear, "diagonal_linear(3)")
+triangular_linear = _recipe(core.triangular_linear, "triangular_linear(3)")
+householder_linear = _recipe(core.householder_linear, "householder_linear(3, num_reflections=2)")
+low_rank_linear = _recipe(core.low_rank_linear, "low_rank_linear(3, rank=1)")
+logit = _recipe(core.logit, "logit(3)")
+batch_norm = _recipe(core.batch_norm, "batch_norm(3)")
 act_norm = _recipe(core.act_norm, "act_norm(3, started=True)")
 realnvp_image = _recipe(
     core.realnvp_image, "realnvp_image((1, 4, 4), num_scales=2)", shape="1, 4, 4"

@@ -78,6 +78,7 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> transforms.Flow:
         law_from_spec(spec.law),
         context_dim=spec.context_dim,
         free=arrays.get("free"),
+        volume_preserving=spec.volume_preserving,
         spec=spec,
     )
 
@@ -132,7 +133,11 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
     specs.QRLinearSpec: transforms.QRLinear,
     specs.DiagonalAffineSpec: transforms.DiagonalAffine,
     specs.TriangularAffineSpec: transforms.TriangularAffine,
+    specs.HouseholderLinearSpec: transforms.HouseholderLinear,
+    specs.LowRankLinearSpec: transforms.LowRankLinear,
     specs.ActNormSpec: transforms.ActNorm,
+    specs.BatchNormSpec: transforms.BatchNorm,
+    specs.LogitSpec: lambda spec, arrays: transforms.Logit(spec),
     specs.PermutationSpec: lambda spec, arrays: transforms.Permutation(spec),
     specs.ComposeSpec: _compose,
 }

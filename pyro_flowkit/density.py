@@ -19,7 +19,7 @@ from flowkit_core.fitting import (
     run_fit,
 )
 from pyro_flowkit.distributions import base_log_prob, standard_normal
-from pyro_flowkit.statistics import start_from_data
+from pyro_flowkit.statistics import inverse_with_batch_statistics, start_from_data
 from pyro_flowkit.transforms import Flow
 
 
@@ -45,7 +45,8 @@ def fit_density(
     Minimises the mean of ``-log p(x) = -log p_base(z) - log |det dz/dx|``. The flow is trained in
     place and left with the weights of the best epoch. Batches, split and learning rates depend on
     ``seed`` alone and are the same in both wings. An ActNorm inside is started from the first
-    minibatch.
+    minibatch; a BatchNorm uses the statistics of each minibatch in the loss and its running
+    averages for held-out rows (see `set_batch_statistics` for the time after the fit).
 
     Args:
         flow: the flow; MAF and RealNVP score in one pass.
@@ -162,8 +163,7 @@ class _Trainer:
         at = torch.from_numpy(indices).to(rows.device)
         return rows[at], None if contexts is None else contexts[at]
 
-    def _loss(self, rows: Tensor, contexts: Tensor | None) -> Tensor:
-        z, log_det = self.flow.inverse_and_log_det(rows, contexts)
+    def _loss(self, z: Tensor, log_det: Tensor) -> Tensor:
         rank = len(self.flow.event_shape)
         return -(base_log_prob(self.base, z, rank) + log_det).mean()
 
@@ -174,7 +174,9 @@ class _Trainer:
         losses: list[float] = []
         for batch, rate in zip(batches, rates, strict=True):
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._loss(*self._take(*self.train, batch))
+            rows, contexts = self._take(*self.train, batch)
+            z, log_det, _ = inverse_with_batch_statistics(self.flow, rows, contexts)
+            loss = self._loss(z, log_det)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
             value = loss.item()
@@ -189,7 +191,7 @@ class _Trainer:
     @torch.no_grad()
     def held_out_loss(self) -> float:
         """Mean negative log-likelihood of the held-out rows."""
-        return self._loss(*self.held_out).item()
+        return self._loss(*self.flow.inverse_and_log_det(*self.held_out)).item()
 
     def weights(self) -> Arrays:
         """A copy of the weights."""

@@ -45,6 +45,12 @@ realnvp = _native(recipes.realnvp, "realnvp(3, num_layers=2, hidden_dims=(16,))"
 nice = _native(recipes.nice, "nice(3, num_layers=2, hidden_dims=(16,))")
 lu_linear = _native(recipes.lu_linear, "lu_linear(3)")
 qr_linear = _native(recipes.qr_linear, "qr_linear(3)")
+diagonal_linear = _native(recipes.diagonal_linear, "diagonal_linear(3)")
+triangular_linear = _native(recipes.triangular_linear, "triangular_linear(3)")
+householder_linear = _native(recipes.householder_linear, "householder_linear(3, num_reflections=2)")
+low_rank_linear = _native(recipes.low_rank_linear, "low_rank_linear(3, rank=1)")
+logit = _native(recipes.logit, "logit(3)")
+batch_norm = _native(recipes.batch_norm, "batch_norm(3)")
 act_norm = _native(recipes.act_norm, "act_norm(3, started=True)")
 realnvp_image = _native(
     recipes.realnvp_image, "realnvp_image((1, 4, 4), num_scales=2)", shape="1, 4, 4"

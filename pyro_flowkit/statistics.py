@@ -1,4 +1,4 @@
-"""Layers that take their numbers from data, started."""
+"""Layers that take their numbers from data: ActNorm and BatchNorm."""
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ def start_from_data(flow: Flow, x: Tensor, context: Tensor | None = None) -> Flo
 
     The batch goes through the flow from the data side. Each `ActNorm` that waits for its first
     batch takes the mean and the standard deviation of what reaches it, over all batch axes, as its
-    shift and scale, so what leaves it on the base side has mean 0 and standard deviation 1. Layers
-    that have started stay as they are. `fit_density` does this by itself, with the first minibatch.
+    shift and scale, so what leaves it on the base side has mean 0 and standard deviation 1. Those
+    that have started stay as they are. Each BatchNorm takes the statistics of the batch, too.
+    `fit_density` does all this by itself, with the first minibatch, for a flow that needs it.
 
     Args:
         flow: a flow.
@@ -41,15 +42,79 @@ def start_from_data(flow: Flow, x: Tensor, context: Tensor | None = None) -> Flo
     """
     checks.instance("flow", flow, Flow)
     x, context = flow._checked("x", x, context)
-    check_batch(x)
+    if x.numel() == 0:
+        raise ValueError(f"x: expected at least one row to start from, got shape {tuple(x.shape)}")
+    if not torch.isfinite(x).all():
+        raise ValueError("x: expected finite numbers, got NaN or inf")
     with torch.no_grad():
         flow._observe(x, context, replace=True)
     return flow
 
 
-def check_batch(x: Tensor) -> None:
-    """Raise ValueError unless ``x`` has rows, of finite numbers, to take statistics of."""
-    if x.numel() == 0:
-        raise ValueError(f"x: expected at least one row to start from, got shape {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
-        raise ValueError("x: expected finite numbers, got NaN or inf")
+def set_batch_statistics(flow: Flow, x: Tensor, context: Tensor | None = None) -> Flow:
+    """Replace the running averages of every BatchNorm by the statistics of a data set, in place.
+
+    After a fit, with the data it was fitted to: averages over the last minibatches are of weights
+    that have moved since. MAF's authors evaluate in this way.
+
+    Cost: one pass from data to base, over all rows at once.
+
+    Args:
+        flow: a flow.
+        x: (..., D), finite, at least two rows, of the flow's dtype.
+        context: (..., context_dim) for a conditional flow, else None.
+
+    Returns:
+        The flow itself.
+
+    Raises:
+        ValueError: as `start_from_data`, and if an ActNorm inside has not started.
+        TypeError: as `start_from_data`.
+
+    Example:
+        >>> from pyro_flowkit import batch_norm
+        >>> flow = set_batch_statistics(batch_norm(1), torch.tensor([[3.0], [7.0]]))
+        >>> flow.mean.tolist()
+        [5.0]
+    """
+    if checks.instance("flow", flow, Flow).awaits_data:
+        raise ValueError("flow: an ActNorm inside awaits its first batch; call start_from_data")
+    return start_from_data(flow, x, context)
+
+
+def inverse_with_batch_statistics(
+    flow: Flow, x: Tensor, context: Tensor | None = None
+) -> tuple[Tensor, Tensor, Flow]:
+    """Map data to base as training does: by the statistics of the batch, where a BatchNorm stands.
+
+    What `fit_density` uses for its loss. Each BatchNorm normalises what reaches it by its own mean
+    and variance over all batch axes, through which gradients go, and lets them enter its running
+    averages, in place. All else is as in `Flow.inverse_and_log_det`.
+
+    Args:
+        flow: a flow.
+        x: (..., D), at least two rows if a BatchNorm is inside.
+        context: (..., context_dim) for a conditional flow, else None.
+
+    Returns:
+        z of shape (..., D), ``log |det dz/dx|`` of shape (...) at given statistics, and the flow
+        itself.
+
+    Raises:
+        ValueError, TypeError: as `Flow.inverse_and_log_det`.
+
+    References:
+        Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2017, section 3.7.
+
+    Example:
+        >>> from pyro_flowkit import batch_norm
+        >>> z, log_det, flow = inverse_with_batch_statistics(
+        ...     batch_norm(1, momentum=0.5), torch.tensor([[3.0], [7.0]])
+        ... )
+        >>> [round(value, 3) for value in z[:, 0].tolist()], flow.mean.tolist()
+        ([-1.0, 1.0], [2.5])
+    """
+    if not checks.instance("flow", flow, Flow).takes_statistics:
+        return *flow.inverse_and_log_det(x, context), flow
+    observed, z, log_det = flow._observe(*flow._checked("x", x, context), replace=False)
+    return z, log_det, observed

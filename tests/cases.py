@@ -27,7 +27,7 @@ from flowkit_core.specs import (
 )
 
 
-def coupling(mask, *, hidden=(12, 9), context_dim=0, law=None):
+def coupling(mask, *, hidden=(12, 9), context_dim=0, law=None, volume_preserving=False):
     """A single coupling layer with any mask."""
     law = AffineLaw(bound=1.5) if law is None else law
     net = MLPSpec(
@@ -37,7 +37,7 @@ def coupling(mask, *, hidden=(12, 9), context_dim=0, law=None):
         num_inputs=sum(mask),
         num_outputs=law.num_conditioned * (len(mask) - sum(mask)),
     )
-    return CouplingSpec(tuple(bool(m) for m in mask), net, law)
+    return CouplingSpec(tuple(bool(m) for m in mask), net, law, volume_preserving)
 
 
 def image_coupling(image_shape, mask, *, hidden=(5,), context_dim=0, law=None):
@@ -88,6 +88,9 @@ CASES: dict[str, FlowSpec] = {
     "realnvp_context_one_dim": r.realnvp(1, num_layers=2, hidden_dims=(6,), context_dim=2),
     "realnvp_spline": r.realnvp(4, num_layers=3, hidden_dims=(9,), law="spline"),
     "realnvp_spline_one_dim": r.realnvp(1, num_layers=1, hidden_dims=(6,), law="spline"),
+    "realnvp_volume": r.realnvp(
+        4, num_layers=2, hidden_dims=(9,), context_dim=2, volume_preserving=True
+    ),
     "nice": r.nice(4, num_layers=4, hidden_dims=(8,), mixing="reverse"),
     "coupling_one_passes": coupling([0, 0, 1, 0, 0]),
     "coupling_all_false": coupling([0, 0, 0]),
@@ -102,7 +105,11 @@ CASES: dict[str, FlowSpec] = {
     "diagonal_affine": DiagonalAffineSpec(4),
     "triangular_affine": TriangularAffineSpec(5),
     "triangular_affine_one_dim": TriangularAffineSpec(1),
+    "householder_linear": r.householder_linear(5, num_reflections=4),
+    "low_rank_linear": r.low_rank_linear(5, rank=2),
     "act_norm": r.act_norm(4, started=True),
+    "batch_norm": r.batch_norm(4),
+    "logit": r.compose(r.lu_linear(3), r.logit(3, alpha=0.45)),
     "compose": r.compose(
         r.qr_linear(4),
         r.maf(4, num_layers=1, hidden_dims=(6,), context_dim=2),

@@ -68,8 +68,8 @@ class PyroWing:
         named = dict(flow.named_parameters())
         if not named:
             return {}
-        found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-        return {k: None if g is None else self.numpy(g) for k, g in zip(named, found, strict=True)}
+        found = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
+        return {k: self.numpy(g) for k, g in zip(named, found, strict=True)}
 
 
 # Compiled once per architecture, shape and dtype: the flow is an argument, its weights are leaves.

@@ -29,6 +29,7 @@ def realnvp(
     mask: str | Sequence[bool] = "alternating",
     mixing: str = "none",
     law: str = "affine",
+    volume_preserving: bool = False,
     seed: int = 0,
 ) -> FlowSpec:
     """Real-valued non-volume-preserving flow: coupling layers, one pass in both directions.
@@ -49,13 +50,17 @@ def realnvp(
             every later pair uses the mask in an order of its own, drawn from ``seed``; "lu": a
             trainable LU-linear layer between pairs.
         law: "affine", "additive" or "spline", as for `maf`.
+        volume_preserving: centre the log-scales of each affine layer, so that they sum to zero and
+            every log-determinant is 0; not for splines, nor with ``mixing="lu"``.
         seed: seed of random orders; in Pyro also of the initial weights.
 
     Raises:
         ValueError, TypeError: for arguments out of range; the message says what was expected.
 
     References:
-        Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2017, section 3.
+        Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2017, section 3;
+        Sorrenson, Rother, Koethe, "Disentanglement by Nonlinear ICA with General
+        Incompressible-flow Networks (GIN)", 2020 (volume preserving layers).
 
     Example:
         >>> print(realnvp(3, num_layers=2, hidden_dims=(8,)))
@@ -64,11 +69,17 @@ def realnvp(
           Coupling(input_dim=3, hidden_dims=(8,), law=affine, mask=010)
         )
     """
+    if checks.boolean("volume_preserving", volume_preserving) and mixing == "lu":
+        raise ValueError(
+            "volume_preserving: expected mixing 'none', 'reverse' or 'random', got 'lu', whose "
+            "layers change the volume; compose flows with lu_linear where that is meant"
+        )
     return ComposeSpec(
         _coupling_layers(
-            input_dim, num_layers, hidden_dims, context_dim, activation, mask, mixing, law, seed
+            input_dim, num_layers, hidden_dims, context_dim, activation, mask, mixing, law, seed,
+            volume_preserving,
         )
-    )
+    )  # fmt: skip
 
 
 def nice(
@@ -123,6 +134,7 @@ def _coupling_layers(
     mixing: str,
     law: str,
     seed: int,
+    volume_preserving: bool = False,
 ) -> tuple[FlowSpec, ...]:
     checks.positive_int("input_dim", input_dim)
     checks.positive_int("num_layers", num_layers)
@@ -148,7 +160,7 @@ def _coupling_layers(
             num_inputs=int(passes.sum()),
             num_outputs=law_spec.num_conditioned * int((~passes).sum()),
         )
-        layers.append(CouplingSpec(tuple(passes.tolist()), net, law_spec))
+        layers.append(CouplingSpec(tuple(passes.tolist()), net, law_spec, volume_preserving))
     return tuple(layers)
 
 

@@ -24,12 +24,15 @@ from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec, Splin
 from flowkit_core.specs.linear import (
     AffineSpec,
     DiagonalAffineSpec,
+    HouseholderLinearSpec,
+    LowRankLinearSpec,
     LULinearSpec,
     PermutationSpec,
     QRLinearSpec,
     TriangularAffineSpec,
 )
-from flowkit_core.specs.normalisation import ActNormSpec
+from flowkit_core.specs.logit import LogitSpec
+from flowkit_core.specs.normalisation import ActNormSpec, BatchNormSpec
 
 __all__ = [
     "ACTIVATIONS",
@@ -41,6 +44,7 @@ __all__ = [
     "AffineSpec",
     "ArraySpec",
     "AutoregressiveSpec",
+    "BatchNormSpec",
     "ChannelMask",
     "CheckerboardMask",
     "ComposeSpec",
@@ -51,11 +55,14 @@ __all__ = [
     "DiagonalAffineSpec",
     "FlattenedSpec",
     "FlowSpec",
+    "HouseholderLinearSpec",
     "ImageCouplingSpec",
     "ImageMaskSpec",
     "InverseAutoregressiveSpec",
     "LULinearSpec",
     "LawSpec",
+    "LogitSpec",
+    "LowRankLinearSpec",
     "MADESpec",
     "MLPSpec",
     "MaskedAutoregressiveSpec",

@@ -126,6 +126,11 @@ class FlowSpec(Spec):
         return 0
 
     @property
+    def data_interval(self) -> tuple[float, float] | None:
+        """Smallest and largest value on the data side; None for all real numbers."""
+        return None
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether ``flow(z)`` goes coordinate by coordinate (the other direction is one pass)."""
         return False

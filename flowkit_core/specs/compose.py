@@ -25,6 +25,13 @@ class ComposeSpec(FlowSpec, kind="compose"):
         for i, layer in enumerate(self.layers):
             checks.instance(f"layers[{i}]", layer, FlowSpec)
         self._check_nesting("layers")
+        for i, layer in enumerate(self.layers[:-1]):
+            if layer.data_interval is not None:
+                raise ValueError(
+                    f"layers[{i}]: its data side is an interval, which no further layer can take "
+                    f"as its real base side; expected it to be the last, got {layer.summary()} as "
+                    f"one of {len(self.layers)}"
+                )
         shapes = [layer.event_shape for layer in self.layers]
         if len(set(shapes)) > 1:
             if all(len(shape) == 1 for shape in shapes):
@@ -54,6 +61,11 @@ class ComposeSpec(FlowSpec, kind="compose"):
     def context_dim(self) -> int:
         """Length of the context vector that the conditional layers share; 0 for none."""
         return max(layer.context_dim for layer in self.layers)
+
+    @property
+    def data_interval(self) -> tuple[float, float] | None:
+        """That of the last layer."""
+        return self.layers[-1].data_interval
 
     @property
     def sequential_forward(self) -> bool:

@@ -6,7 +6,7 @@ from flowkit_core import checks
 from flowkit_core.specs.autoregressive import free_arrays
 from flowkit_core.specs.base import ArraySpec, FlowSpec, prefixed
 from flowkit_core.specs.conditioners import MLPSpec
-from flowkit_core.specs.laws import LawSpec
+from flowkit_core.specs.laws import AdditiveLaw, AffineLaw, LawSpec
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,28 @@ class CouplingSpec(FlowSpec, kind="coupling"):
         mask: True where a coordinate passes through and is seen by the conditioner.
         conditioner: network from the True coordinates to the laws of the False ones.
         law: the map of one coordinate.
+        volume_preserving: the log-scales of an affine law, centred over the transformed
+            coordinates: they sum to zero, and the log-determinant is 0. Each lies within twice the
+            law's bound of its (centred) free bias; of a single coordinate nothing is left but the
+            shift.
     """
 
     mask: tuple[bool, ...]
     conditioner: MLPSpec
     law: LawSpec
+    volume_preserving: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", checks.boolean_mask("mask", self.mask))
         checks.instance("conditioner", self.conditioner, MLPSpec)
         checks.instance("law", self.law, LawSpec)
+        checks.boolean("volume_preserving", self.volume_preserving)
+        if self.volume_preserving and not isinstance(self.law, AffineLaw | AdditiveLaw):
+            raise ValueError(
+                "volume_preserving: expected the law 'affine', whose log-scales can be centred, or "
+                f"'additive', which preserves volume as it is, got {self.law.kind!r}, whose slope "
+                "changes from point to point"
+            )
         if all(self.mask):
             raise ValueError(
                 "mask: expected at least one False entry (a coordinate to transform), "
@@ -71,7 +83,8 @@ class CouplingSpec(FlowSpec, kind="coupling"):
         shown += "..." if len(self.mask) > 16 else ""
         net = self.conditioner
         context = f", context_dim={net.context_dim}" if net.context_dim else ""
+        volume = ", volume_preserving" if self.volume_preserving else ""
         return (
             f"Coupling(input_dim={self.input_dim}, hidden_dims={net.hidden_dims}, "
-            f"law={self.law.kind}, mask={shown}{context})"
+            f"law={self.law.kind}, mask={shown}{volume}{context})"
         )

@@ -40,6 +40,11 @@ class InnerSpec(FlowSpec):
         return self.inner.context_dim
 
     @property
+    def data_interval(self) -> tuple[float, float] | None:
+        """That of the inner flow."""
+        return self.inner.data_interval
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether the inner flow goes coordinate by coordinate from base to data."""
         return self.inner.sequential_forward
@@ -85,6 +90,14 @@ class OnChannelsSpec(InnerSpec, kind="on_channels"):
     """
 
     num_channels: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.inner.data_interval is not None:
+            raise ValueError(
+                "inner: expected a flow whose data side is all real numbers, as that of the "
+                f"channels that pass, got {self.inner.summary()}"
+            )
 
     @property
     def event_shape(self) -> tuple[int, ...]:

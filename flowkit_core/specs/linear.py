@@ -98,6 +98,82 @@ class TriangularAffineSpec(AffineSpec, kind="triangular_affine"):
 
 
 @dataclass(frozen=True)
+class HouseholderLinearSpec(LinearSpec, kind="householder_linear"):
+    """``x = Q z + b``: Q a product of an even number of reflections.
+
+    Args:
+        input_dim: number of coordinates D.
+        num_reflections: K, even: one reflection has determinant -1 and could not start as, or
+            become, the identity.
+    """
+
+    num_reflections: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count = checks.positive_int("num_reflections", self.num_reflections)
+        object.__setattr__(self, "num_reflections", count)
+        if count % 2:
+            raise ValueError(
+                "num_reflections: expected an even number, since an odd product of reflections is "
+                f"no rotation and cannot start as the identity, got {count}"
+            )
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The coordinate vector that each reflection starts with, two neighbours with the same."""
+        return tuple((k // 2) % self.input_dim for k in range(self.num_reflections))
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """What is added to the coordinate vectors, one reflection a row; b."""
+        return (
+            ArraySpec("reflections", (self.num_reflections, self.input_dim)),
+            ArraySpec("shift", (self.input_dim,)),
+        )
+
+    def summary(self) -> str:
+        """One line that names the layer, its size and the number of reflections."""
+        return (
+            f"HouseholderLinear(input_dim={self.input_dim}, num_reflections={self.num_reflections})"
+        )
+
+
+@dataclass(frozen=True)
+class LowRankLinearSpec(LinearSpec, kind="low_rank_linear"):
+    """``x = diag(exp(s)) (1 + U Q^T) z + b`` with U and Q of r columns.
+
+    Args:
+        input_dim: number of coordinates D.
+        rank: r, at most D.
+    """
+
+    rank: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "rank", checks.positive_int("rank", self.rank))
+        if self.rank > self.input_dim:
+            raise ValueError(f"rank: expected at most input_dim={self.input_dim}, got {self.rank}")
+
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Householder vectors of Q, free part of U, ``1 + Q^T U`` (triangular), s, b."""
+        d, r = self.input_dim, self.rank
+        return (
+            # Drawn, since at U = 0 no gradient reaches Q.
+            ArraySpec("reflections", (d, r), fan_in=d),
+            ArraySpec("left", (d, r)),
+            ArraySpec("upper", (r, r)),
+            ArraySpec("log_core", (r,)),
+            ArraySpec("log_diagonal", (d,)),
+            ArraySpec("shift", (d,)),
+        )
+
+    def summary(self) -> str:
+        """One line that names the layer, its size and its rank."""
+        return f"LowRankLinear(input_dim={self.input_dim}, rank={self.rank})"
+
+
+@dataclass(frozen=True)
 class PermutationSpec(FlowSpec, kind="permutation"):
     """``x[i] = z[order[i]]``."""
 

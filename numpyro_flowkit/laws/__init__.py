@@ -11,12 +11,14 @@ from flowkit_core import specs
 from numpyro_flowkit.laws.additive import Additive
 from numpyro_flowkit.laws.affine import Affine
 from numpyro_flowkit.laws.base import Law, Params
+from numpyro_flowkit.laws.centred import Centred
 from numpyro_flowkit.laws.inverted import Inverted
 from numpyro_flowkit.laws.spline import Spline
 
 __all__ = [
     "Additive",
     "Affine",
+    "Centred",
     "Inverted",
     "Law",
     "Params",

@@ -2,9 +2,10 @@
 
 from abc import abstractmethod
 from math import prod
-from typing import Self
+from typing import Any, Self
 
 from jax import Array
+from numpyro.distributions import constraints
 
 from flowkit_core import checks
 from flowkit_core.specs import FlowSpec
@@ -62,6 +63,12 @@ class Around(Flow):
     def awaits_data(self) -> bool:
         """Whether an ActNorm inside waits for its first batch."""
         return self.inner.awaits_data
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        """What the inner flow has, number by number."""
+        space: Any = self.inner.codomain
+        return constraints.independent(space.base_constraint, len(self.event_shape))
 
     @abstractmethod
     def take_in(self, values: Array) -> tuple[Array, Array | None]:

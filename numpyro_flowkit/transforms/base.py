@@ -41,7 +41,7 @@ class Flow(NativeTransform):
         context_dim: length of the context; 0 for an unconditional flow.
     """
 
-    spec: FlowSpec | None
+    spec: FlowSpec | None = None
     input_dim: int
     context_dim: int
 

@@ -7,12 +7,14 @@ from typing import cast
 
 import jax.numpy as jnp
 from jax import Array
+from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
 from flowkit_core.specs import ComposeSpec
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.halves import CouplingRun, join_couplings
+from numpyro_flowkit.transforms.native import real_space
 from numpyro_flowkit.transforms.parts import (
     awaits_data,
     check_part,
@@ -66,7 +68,7 @@ class Compose(Flow):
         shapes = {layer.event_shape for layer in self.layers if isinstance(layer, _SIZED)}
         rank = max(map(len, shapes), default=1)
         for i, layer in enumerate(self.layers):
-            check_part(f"layers[{i}]", layer, rank)
+            check_part(f"layers[{i}]", layer, rank, last=i == len(self.layers) - 1)
         if len(shapes) != 1:
             what = "input_dim" if rank == 1 else "event shape"
             sizes = sorted(shape[0] if rank == 1 else shape for shape in shapes)
@@ -90,6 +92,12 @@ class Compose(Flow):
     def input_dim(self) -> int:  # type: ignore[override]
         """Number of coordinates D."""
         return prod(self._event_shape)
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        """That of the last layer."""
+        last = self.layers[-1]
+        return last.codomain if isinstance(last, _SIZED) else real_space(len(self._event_shape))
 
     @property
     def takes_statistics(self) -> bool:

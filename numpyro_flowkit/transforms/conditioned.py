@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from jax import Array
+from numpyro.distributions import constraints
 
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.native import NativeTransform, Shape
@@ -42,6 +43,11 @@ class ConditionedFlow(NativeTransform):
             raise ValueError(f"context: expected shape (..., {flow.context_dim}), got none")
         self.flow = flow
         self.context = checked
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        """That of the flow."""
+        return self.flow.codomain
 
     @property
     def input_dim(self) -> int:

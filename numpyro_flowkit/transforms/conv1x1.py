@@ -48,12 +48,12 @@ class Conv1x1(PerPixel):
         super().__init__(checks.instance("inner", inner, Linear), height, width)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        shift = self.inner._weight("shift")
+        shift = self.inner._offset()
         return _at_pixels(self.inner.matrix(), z, shift), self._log_det(z)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
         inverse = self.inner.inverse_matrix()
-        shift = -jnp.matmul(inverse, self.inner._weight("shift"), precision=lax.Precision.HIGHEST)
+        shift = -jnp.matmul(inverse, self.inner._offset(), precision=lax.Precision.HIGHEST)
         return _at_pixels(inverse, x, shift), -self._log_det(x)
 
     def _forward_and_score(

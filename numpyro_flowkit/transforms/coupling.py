@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 from jax import Array
 
 from flowkit_core import checks
 from flowkit_core.specs import CouplingSpec
-from numpyro_flowkit.laws import Law
+from numpyro_flowkit.laws import Additive, Affine, Centred, Law
 from numpyro_flowkit.transforms.coupling_layer import CouplingLayer
 from numpyro_flowkit.transforms.indexing import merge, take
 from numpyro_flowkit.transforms.law_params import ConditionerLike, law_params
@@ -25,6 +26,8 @@ class Coupling(CouplingLayer):
         law: the map of one coordinate.
         context_dim: length of the context the conditioner takes.
         free: the law's free parameters (num_free, |B|); zeros by default.
+        volume_preserving: centre the log-scales of an affine law, so that they sum to zero: the
+            log-determinant is 0. Of a single moved coordinate only the shift is left.
         spec: the architecture as data; leave it out for a conditioner or law of your own.
 
     Cost: one network pass in either direction; the inverse is exact.
@@ -32,7 +35,8 @@ class Coupling(CouplingLayer):
     Stability: scales are softly bounded by the law.
 
     Raises:
-        ValueError: for a mask that is all True, which would leave nothing to transform.
+        ValueError: for a mask that is all True, which would leave nothing to transform, or a law
+            that cannot preserve volume if it has to.
         TypeError: for a mask that is not boolean, or a conditioner that cannot be called or is a
             plain function.
 
@@ -56,7 +60,7 @@ class Coupling(CouplingLayer):
         [1.0, 2.0, 3.0]
     """
 
-    static_names = ("mask", "law", "spec", "context_dim")
+    static_names = ("mask", "law", "volume_preserving", "spec", "context_dim")
 
     mask: tuple[bool, ...]
 
@@ -68,6 +72,7 @@ class Coupling(CouplingLayer):
         *,
         context_dim: int = 0,
         free: Array | None = None,
+        volume_preserving: bool = False,
         spec: CouplingSpec | None = None,
     ) -> None:
         self.mask = checks.boolean_mask("mask", mask)
@@ -76,6 +81,8 @@ class Coupling(CouplingLayer):
                 "mask: expected at least one False entry (a coordinate to transform), "
                 f"got all {len(self.mask)} True"
             )
+        self.volume_preserving = checks.boolean("volume_preserving", volume_preserving)
+        law = _centred(law) if volume_preserving else law
         super().__init__(
             len(self._moved), conditioner, law, context_dim=context_dim, free=free, spec=spec
         )
@@ -104,3 +111,20 @@ class Coupling(CouplingLayer):
     def _params(self, kept: Array, context: Array | None) -> tuple[Array, ...]:
         count = len(self._moved)
         return law_params(self.conditioner, self.law, self.free, kept, context, count)
+
+    def _log_det(self, log_slope: Array) -> Array:
+        if self.volume_preserving:  # exactly, where a sum would leave rounding
+            return jnp.zeros(log_slope.shape[:-1], log_slope.dtype)
+        return super()._log_det(log_slope)
+
+
+def _centred(law: Law) -> Law:
+    """A law that preserves volume."""
+    if isinstance(law, Additive):
+        return law
+    if isinstance(law, Affine):
+        return Centred(law)
+    raise ValueError(
+        "volume_preserving: expected an Affine or Additive law, whose log-scales are the same at "
+        f"every point, got {type(law).__name__}"
+    )

@@ -66,14 +66,16 @@ class CouplingLayer(Flow):
         """The log-slopes, zero where an array of the moved part holds nothing that is moved."""
         return log_slope
 
+    def _log_det(self, log_slope: Array) -> Array:
+        return log_slope.sum(tuple(range(-len(self.event_shape), 0)))
+
     def move(
         self, kept: Array, moved: Array, context: Array | None, *, forward: bool
     ) -> tuple[Array, Array]:
         """The new numbers of the moved part, and the log-determinant."""
         apply = self.law.forward if forward else self.law.inverse
         moved, log_slope = apply(moved, self._params(kept, context))
-        axes = tuple(range(-len(self.event_shape), 0))
-        return moved, self._at_moved(log_slope).sum(axes)
+        return moved, self._log_det(self._at_moved(log_slope))
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
         return self._coupled(z, context, forward=True)

@@ -49,9 +49,13 @@ class Linear(Flow):
         """Number of coordinates D."""
         return self.spec.input_dim
 
+    def _offset(self) -> Array:
+        """What is added to W z."""
+        return self._weight("shift")
+
     @abstractmethod
     def _log_diagonal(self) -> Array:
-        """Logarithms of the D factors of |det W|."""
+        """Logarithms of the factors of |det W|."""
 
     @abstractmethod
     def _multiply(self, z: Array) -> Array:
@@ -77,10 +81,10 @@ class Linear(Flow):
         return jnp.broadcast_to(self._log_diagonal().sum(), values.shape[:-1]).astype(values.dtype)
 
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._multiply(z) + self._weight("shift"), self._log_det(z)
+        return self._multiply(z) + self._offset(), self._log_det(z)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        return self._solve(x - self._weight("shift")), -self._log_det(x)
+        return self._solve(x - self._offset()), -self._log_det(x)
 
     def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
         return self._solve_transposed(score)

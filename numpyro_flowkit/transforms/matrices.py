@@ -53,3 +53,39 @@ def solve(matrix: Array, rows: Array, *, is_lower: bool, transpose: bool = False
         transpose_a=transpose,
     )
     return solved.T.reshape(rows.shape)
+
+
+def reflection_factor(vectors: Array) -> Array:
+    """The inverse of T in ``1 - V T V^T``, the product of reflections by the columns of V.
+
+    ``T^-1 = striu(V^T V) + diag(V^T V) / 2``, upper triangular (the compact WY form). A column of
+    zeros reflects nothing.
+
+    Args:
+        vectors: V, (D, K), the first column's reflection leftmost in the product.
+
+    References:
+        Joffrain et al., "Accumulating Householder transformations, revisited", 2006.
+    """
+    gram = jnp.matmul(vectors.T, vectors, precision=lax.Precision.HIGHEST)
+    halves = jnp.diagonal(gram) / 2
+    return jnp.triu(gram, 1) + jnp.diag(jnp.where(halves > 0, halves, 1))
+
+
+def reflect(vectors: Array, rows: Array, *, transpose: bool = False) -> Array:
+    """``(1 - V T V^T) row`` for each row of (..., D): Householder reflections one after the other.
+
+    Cost: 2 K D per row, plus K^2 D.
+
+    Args:
+        vectors: V, (D, K), the last column's reflection applied first.
+        rows: (..., D).
+        transpose: apply the inverse, the reflections in the opposite order.
+
+    Example:
+        >>> reflect(jnp.array([[1.0], [0.0]]), jnp.array([3.0, 4.0])).tolist()
+        [-3.0, 4.0]
+    """
+    inner = apply(vectors.T, rows)
+    factor = reflection_factor(vectors)
+    return rows - apply(vectors, solve(factor, inner, is_lower=False, transpose=transpose))

@@ -12,13 +12,14 @@ from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.native import real_space
 
 
-def check_part(name: str, part: Transform, rank: int) -> None:
+def check_part(name: str, part: Transform, rank: int, *, last: bool) -> None:
     """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
 
     Args:
         name: of the part, for the message.
         part: a transform.
         rank: of an event: 1 for vectors, 3 for images.
+        last: whether it is the last part, which may be a flow whose data side is an interval.
 
     Raises:
         TypeError: if it is no transform.
@@ -28,7 +29,8 @@ def check_part(name: str, part: Transform, rank: int) -> None:
         hint = "; call the recipe's result with a key first" if callable(part) else ""
         raise TypeError(f"{name}: expected a transform, got {type(part).__name__}{hint}")
     if isinstance(part, Flow | ConditionedFlow):
-        return
+        if last or part.codomain == real_space(len(part.event_shape)):
+            return
     expected = "real or real_vector" if rank == 1 else f"real or independent(real, {rank})"
     for side, space in (("domain", part.domain), ("codomain", part.codomain)):
         if space not in (constraints.real, real_space(rank)):

@@ -1,10 +1,15 @@
 """QR-linear layer."""
 
-import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from numpyro_flowkit.transforms.linear import Linear
-from numpyro_flowkit.transforms.matrices import apply, solve, unit_lower, upper_with_diagonal
+from numpyro_flowkit.transforms.matrices import (
+    apply,
+    reflect,
+    solve,
+    unit_lower,
+    upper_with_diagonal,
+)
 
 
 class QRLinear(Linear):
@@ -48,11 +53,7 @@ class QRLinear(Linear):
 
     def _rotate(self, rows: Array, *, back: bool = False) -> Array:
         """``Q row``, or ``Q^T row`` with ``back``, for each row; Q itself is not formed."""
-        vectors = unit_lower(self.reflections)
-        gram = jnp.matmul(vectors.T, vectors, precision=lax.Precision.HIGHEST)
-        inverse_factor = jnp.triu(gram, 1) + jnp.diag(jnp.diagonal(gram) / 2)
-        inner = solve(inverse_factor, apply(vectors.T, rows), is_lower=False, transpose=back)
-        return apply(vectors, inner) - rows
+        return -reflect(unit_lower(self.reflections), rows, transpose=back)
 
     def _triangle(self) -> Array:
         return upper_with_diagonal(self.upper, self.log_diagonal)

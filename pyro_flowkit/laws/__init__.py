@@ -11,12 +11,14 @@ from flowkit_core import specs
 from pyro_flowkit.laws.additive import Additive
 from pyro_flowkit.laws.affine import Affine
 from pyro_flowkit.laws.base import Law, Params
+from pyro_flowkit.laws.centred import Centred
 from pyro_flowkit.laws.inverted import Inverted
 from pyro_flowkit.laws.spline import Spline
 
 __all__ = [
     "Additive",
     "Affine",
+    "Centred",
     "Inverted",
     "Law",
     "Params",

@@ -7,13 +7,17 @@ from pyro_flowkit.transforms.autoregressive import (
     MaskedAutoregressive,
 )
 from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.batch_norm import BatchNorm
 from pyro_flowkit.transforms.compose import Compose
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
 from pyro_flowkit.transforms.conv1x1 import Conv1x1
 from pyro_flowkit.transforms.coupling import Coupling
 from pyro_flowkit.transforms.diagonal_affine import DiagonalAffine
 from pyro_flowkit.transforms.flattened import Flattened
+from pyro_flowkit.transforms.householder_linear import HouseholderLinear
 from pyro_flowkit.transforms.image_coupling import ImageCoupling
+from pyro_flowkit.transforms.logit import Logit
+from pyro_flowkit.transforms.low_rank_linear import LowRankLinear
 from pyro_flowkit.transforms.lu_linear import LULinear
 from pyro_flowkit.transforms.on_channels import OnChannels
 from pyro_flowkit.transforms.per_pixel import PerPixel
@@ -25,6 +29,7 @@ from pyro_flowkit.transforms.triangular_affine import TriangularAffine
 __all__ = [
     "ActNorm",
     "Autoregressive",
+    "BatchNorm",
     "Compose",
     "ConditionedFlow",
     "Conv1x1",
@@ -32,9 +37,12 @@ __all__ = [
     "DiagonalAffine",
     "Flattened",
     "Flow",
+    "HouseholderLinear",
     "ImageCoupling",
     "InverseAutoregressive",
     "LULinear",
+    "Logit",
+    "LowRankLinear",
     "MaskedAutoregressive",
     "OnChannels",
     "PerPixel",

@@ -2,8 +2,10 @@
 
 from abc import abstractmethod
 from math import prod
+from typing import Any
 
 from torch import Tensor
+from torch.distributions import constraints
 
 from flowkit_core.specs import FlowSpec
 from pyro_flowkit.transforms.base import Flow
@@ -56,6 +58,12 @@ class Around(Flow):
     def dependencies(self) -> tuple[Tensor, ...]:
         """Those of the inner flow."""
         return self.inner.dependencies()
+
+    @property
+    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
+        """What the inner flow has, number by number."""
+        space: Any = self.inner.codomain
+        return constraints.independent(space.base_constraint, len(self.event_shape))
 
     @abstractmethod
     def take_in(self, values: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ from math import prod
 from typing import cast
 
 from torch import Tensor, nn
+from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
 from flowkit_core.specs import ComposeSpec
@@ -13,6 +14,7 @@ from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.conditioned import ConditionedFlow
 from pyro_flowkit.transforms.coupling import Coupling, couple, couple_scores, fits
 from pyro_flowkit.transforms.modes import plainly_recorded
+from pyro_flowkit.transforms.native import real_space
 from pyro_flowkit.transforms.parts import (
     awaits_data,
     check_part,
@@ -62,7 +64,7 @@ class Compose(Flow):
         shapes = {part.event_shape for part in parts if isinstance(part, _SIZED)}
         rank = max(map(len, shapes), default=1)
         for i, part in enumerate(parts):
-            check_part(f"layers[{i}]", part, rank)
+            check_part(f"layers[{i}]", part, rank, last=i == len(parts) - 1)
         if len(shapes) != 1:
             what = "input_dim" if rank == 1 else "event shape"
             sizes = sorted(shape[0] if rank == 1 else shape for shape in shapes)
@@ -89,6 +91,12 @@ class Compose(Flow):
     def spec(self) -> ComposeSpec | None:  # type: ignore[override]
         """The architecture as data, read off the layers: an ActNorm's changes when it starts."""
         return _spec_of(self.parts)
+
+    @property
+    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
+        """That of the last layer."""
+        last = self.parts[-1]
+        return last.codomain if isinstance(last, _SIZED) else real_space(len(self.event_shape))
 
     @property
     def takes_statistics(self) -> bool:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyro_flowkit.transforms.base import Flow
 from pyro_flowkit.transforms.native import NativeTransform
@@ -41,6 +42,11 @@ class ConditionedFlow(NativeTransform):
     def flow(self) -> Flow:
         """The flow that owns the weights."""
         return self._flow[0]
+
+    @property
+    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
+        """That of the flow."""
+        return self.flow.codomain
 
     @property
     def input_dim(self) -> int:

@@ -49,12 +49,12 @@ class Conv1x1(PerPixel):
         return Conv1x1Spec(inner, *self.event_shape[1:])
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        shift = self.inner._weight("shift")
+        shift = self.inner._offset()
         return _at_pixels(self.inner.matrix(), z, shift), self._log_det(z)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         inverse = self.inner.inverse_matrix()
-        shift = -inverse @ self.inner._weight("shift")
+        shift = -inverse @ self.inner._offset()
         return _at_pixels(inverse, x, shift), -self._log_det(x)
 
     def _forward_and_score(

@@ -9,7 +9,7 @@ from torch.distributions.transforms import Transform
 from flowkit_core import checks
 from flowkit_core.masks import invert_order
 from flowkit_core.specs import CouplingSpec
-from pyro_flowkit.laws import Law, Params
+from pyro_flowkit.laws import Additive, Affine, Centred, Law, Params
 from pyro_flowkit.transforms.coupling_layer import CouplingLayer
 from pyro_flowkit.transforms.law_params import law_params
 
@@ -27,6 +27,8 @@ class Coupling(CouplingLayer):
         law: the map of one coordinate.
         context_dim: length of the context the conditioner takes.
         free: start values (num_free, |B|) of the law's free parameters; zeros by default.
+        volume_preserving: centre the log-scales of an affine law, so that they sum to zero: the
+            log-determinant is 0. Of a single moved coordinate only the shift is left.
         spec: the architecture as data; leave it out for a conditioner or law of your own.
 
     Cost: one network pass in either direction; the inverse is exact.
@@ -34,7 +36,8 @@ class Coupling(CouplingLayer):
     Stability: scales are softly bounded by the law.
 
     Raises:
-        ValueError: for a mask that is all True, which would leave nothing to transform.
+        ValueError: for a mask that is all True, which would leave nothing to transform, or a law
+            that cannot preserve volume if it has to.
         TypeError: for a mask that is not boolean.
 
     References:
@@ -66,6 +69,7 @@ class Coupling(CouplingLayer):
         *,
         context_dim: int = 0,
         free: Tensor | None = None,
+        volume_preserving: bool = False,
         spec: CouplingSpec | None = None,
     ) -> None:
         mask = checks.boolean_mask("mask", mask)
@@ -78,12 +82,13 @@ class Coupling(CouplingLayer):
             (len(mask),),
             len(mask) - sum(mask),
             conditioner,
-            law,
+            _centred(law) if volume_preserving else law,
             context_dim=context_dim,
             free=free,
             spec=spec,
         )
         self.mask = mask
+        self.volume_preserving = checks.boolean("volume_preserving", volume_preserving)
         kept = [i for i, keep in enumerate(mask) if keep]
         moved = [i for i, keep in enumerate(mask) if not keep]
         back = invert_order([*kept, *moved])
@@ -101,6 +106,23 @@ class Coupling(CouplingLayer):
     def _params(self, kept: Tensor, context: Tensor | None) -> Params:
         raw = self.conditioner(kept, context)
         return law_params(self.law, raw, self.free, self._num_laws)
+
+    def _log_det(self, log_slope: Tensor) -> Tensor:
+        if self.volume_preserving:  # exactly, where a sum would leave rounding
+            return log_slope.new_zeros(log_slope.shape[:-1])
+        return super()._log_det(log_slope)
+
+
+def _centred(law: Law) -> Law:
+    """A law that preserves volume."""
+    if isinstance(law, Additive):
+        return law
+    if isinstance(law, Affine):
+        return Centred(law)
+    raise ValueError(
+        "volume_preserving: expected an Affine or Additive law, whose log-scales are the same at "
+        f"every point, got {type(law).__name__}"
+    )
 
 
 def couple(

@@ -69,13 +69,16 @@ class CouplingLayer(Flow):
         """The log-slopes, zero where an array of the moved part holds nothing that is moved."""
         return log_slope
 
+    def _log_det(self, log_slope: Tensor) -> Tensor:
+        return log_slope.sum(self._event_axes)
+
     def move(
         self, kept: Tensor, moved: Tensor, context: Tensor | None, *, forward: bool
     ) -> tuple[Tensor, Tensor]:
         """The new numbers of the moved part, and the log-determinant."""
         apply = self.law.forward if forward else self.law.inverse
         moved, log_slope = apply(moved, self._params(kept, context))
-        return moved, self._at_moved(log_slope).sum(self._event_axes)
+        return moved, self._log_det(self._at_moved(log_slope))
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._coupled(z, context, forward=True)
@@ -116,7 +119,7 @@ class CouplingLayer(Flow):
         slope_gradient = _derivative((log_slope,), at_moved, (ones,))
         moved = (scores[1] - slope_gradient) * torch.exp(-log_slope.detach())
         kept = scores[0] - _derivative((new, log_slope), at_kept, (moved, ones))
-        return new, log_slope.sum(self._event_axes), (kept, moved)
+        return new, self._log_det(log_slope), (kept, moved)
 
     def _law(self, moved: Tensor, params: Params) -> tuple[Tensor, Tensor]:
         new, log_slope = self.law.forward(moved, params)

@@ -40,9 +40,13 @@ class Linear(Flow):
         weight: Tensor = getattr(self, name)
         return weight.detach() if getattr(self.spec, "frozen", False) else weight
 
+    def _offset(self) -> Tensor:
+        """What is added to W z."""
+        return self._weight("shift")
+
     @abstractmethod
     def _log_diagonal(self) -> Tensor:
-        """Logarithms of the D factors of |det W|."""
+        """Logarithms of the factors of |det W|."""
 
     @abstractmethod
     def _multiply(self, z: Tensor) -> Tensor:
@@ -68,10 +72,10 @@ class Linear(Flow):
         return self._log_diagonal().sum().expand(values.shape[:-1])
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._multiply(z) + self._weight("shift"), self._log_det(z)
+        return self._multiply(z) + self._offset(), self._log_det(z)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._solve(x - self._weight("shift")), -self._log_det(x)
+        return self._solve(x - self._offset()), -self._log_det(x)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Return ``log |det W|``, the same everywhere: neither direction is evaluated."""

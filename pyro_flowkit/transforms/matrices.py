@@ -60,3 +60,39 @@ def solve(
         right, flat, upper=is_lower != transpose, left=False, unitriangular=unit_diagonal
     )
     return solved.reshape(rows.shape)
+
+
+def reflection_factor(vectors: Tensor) -> Tensor:
+    """The inverse of T in ``1 - V T V^T``, the product of reflections by the columns of V.
+
+    ``T^-1 = striu(V^T V) + diag(V^T V) / 2``, upper triangular (the compact WY form). A column of
+    zeros reflects nothing.
+
+    Args:
+        vectors: V, (D, K), the first column's reflection leftmost in the product.
+
+    References:
+        Joffrain et al., "Accumulating Householder transformations, revisited", 2006.
+    """
+    gram = vectors.T @ vectors
+    halves = torch.diagonal(gram) / 2
+    return torch.triu(gram, 1) + torch.diag(torch.where(halves > 0, halves, 1))
+
+
+def reflect(vectors: Tensor, rows: Tensor, *, transpose: bool = False) -> Tensor:
+    """``(1 - V T V^T) row`` for each row of (..., D): Householder reflections one after the other.
+
+    Cost: 2 K D per row, plus K^2 D.
+
+    Args:
+        vectors: V, (D, K), the last column's reflection applied first.
+        rows: (..., D).
+        transpose: apply the inverse, the reflections in the opposite order.
+
+    Example:
+        >>> reflect(torch.tensor([[1.0], [0.0]]), torch.tensor([3.0, 4.0])).tolist()
+        [-3.0, 4.0]
+    """
+    inner = apply(vectors.T, rows)
+    factor = reflection_factor(vectors)
+    return rows - apply(vectors, solve(factor, inner, is_lower=False, transpose=transpose))

@@ -19,13 +19,14 @@ class _Forgetful(Protocol):
     def clear_cache(self) -> None: ...
 
 
-def check_part(name: str, part: Transform, rank: int) -> None:
+def check_part(name: str, part: Transform, rank: int, *, last: bool) -> None:
     """Raise unless ``part`` maps real vectors, or real numbers one by one, onto the same.
 
     Args:
         name: of the part, for the message.
         part: a transform.
         rank: of an event: 1 for vectors, 3 for images.
+        last: whether it is the last part, which may be a flow whose data side is an interval.
 
     Raises:
         TypeError: if it is no transform.
@@ -34,7 +35,8 @@ def check_part(name: str, part: Transform, rank: int) -> None:
     if not isinstance(part, Transform):
         raise TypeError(f"{name}: expected a transform, got {type(part).__name__}")
     if isinstance(part, Flow | ConditionedFlow):
-        return
+        if last or _is_real(part.codomain, len(part.event_shape)):
+            return
     expected = "real or real_vector" if rank == 1 else f"real or independent(real, {rank})"
     for side, space in (("domain", part.domain), ("codomain", part.codomain)):
         if not _is_real(space, rank):

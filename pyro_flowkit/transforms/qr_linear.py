@@ -7,6 +7,7 @@ from pyro_flowkit.transforms.linear import Linear
 from pyro_flowkit.transforms.matrices import (
     apply,
     identity_like,
+    reflection_factor,
     solve,
     unit_lower,
     upper_with_diagonal,
@@ -51,9 +52,8 @@ class QRLinear(Linear):
 
     def _orthogonal(self) -> Tensor:
         vectors = unit_lower(self.reflections)
-        gram = vectors.T @ vectors
-        inverse_factor = torch.triu(gram, 1) + torch.diag(torch.diagonal(gram) / 2)
-        product = torch.linalg.solve_triangular(inverse_factor, vectors.T, upper=True)
+        factor = reflection_factor(vectors)
+        product = torch.linalg.solve_triangular(factor, vectors.T, upper=True)
         return vectors @ product - identity_like(vectors)
 
     def _triangle(self) -> Tensor:

@@ -45,6 +45,7 @@ OWN_ARGUMENTS = {
     # Pyro's ELBOs draw particles in a plate, whose place they have to know; NumPyro's map.
     "ImportanceWeightedELBO": ({"max_plate_nesting"}, set()),
     "ImportanceWeightedELBO.loss": (set(), {"rng_key", "param_map"}),
+    "dequantise": ({"generator"}, {"rng_key"}),
     # Several devices: processes of torch, one program of JAX.
     "fit_guide": ({"process_group"}, {"params", "particle_sharding"}),
     # As in the first two: where parameters are, and where randomness comes from.

@@ -57,7 +57,23 @@ def autoregressive(draw, layer):
 def couplings(draw):
     mask = draw(st.lists(st.booleans(), min_size=1, max_size=9).filter(lambda m: not all(m)))
     hidden = tuple(draw(st.lists(widths, max_size=2)))
-    return coupling(mask, hidden=hidden, context_dim=draw(st.integers(0, 2)), law=draw(laws))
+    return coupling(
+        mask,
+        hidden=hidden,
+        context_dim=draw(st.integers(0, 2)),
+        law=draw(laws),
+        volume_preserving=draw(st.booleans()),
+    )
+
+
+@st.composite
+def thin(draw):
+    """A map of low rank and a product of reflections, of any size."""
+    input_dim = draw(dims)
+    return r.compose(
+        r.low_rank_linear(input_dim, rank=draw(st.integers(1, input_dim))),
+        r.householder_linear(input_dim, num_reflections=2 * draw(st.integers(1, 6))),
+    )
 
 
 @st.composite
@@ -82,6 +98,7 @@ FAMILIES = {
     "coupling": couplings(),
     "lu_linear": dims.map(r.lu_linear),
     "qr_linear": dims.map(r.qr_linear),
+    "thin": thin(),
     "composed": composed(),
 }
 

@@ -17,8 +17,12 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f
 TOLERANCE = {np.float32: 2e-3, np.float64: 1e-10}
 
 
+# All but logits, whose data side is an interval.
+START_AS_IDENTITY = sorted(name for name, spec in CASES.items() if spec.data_interval is None)
+
+
 @every_wing
-@every_case
+@pytest.mark.parametrize("case", START_AS_IDENTITY)
 @both_dtypes
 def test_a_fresh_flow_is_exactly_the_identity(wing, case, dtype):
     spec = CASES[case]
@@ -127,14 +131,15 @@ def test_a_gradient_reaches_every_array(wing, case, direction):
     gradients = wing.weight_gradients(flow, direction, points, context, cotangents)
     assert set(gradients) == {a.name for a in spec.arrays()}
     for name, gradient in gradients.items():
-        assert gradient is not None, name
         assert np.isfinite(gradient).all(), name
         if gradient.size and not _nothing_to_learn(spec, name):
             assert np.abs(gradient).max() > 0, name
 
 
 def _nothing_to_learn(spec, name):
-    """Arrays of which no entry is used: one coordinate has no triangle and no predecessor."""
+    """Arrays that are constants, or of which no entry is used: one coordinate has no triangle."""
+    if any(layer.kind == "batch_norm" for layer in layers_of(spec)):
+        return name in ("mean", "log_variance")  # measured, not trained
     one_dim = spec.input_dim == 1
     triangle = name.rpartition(".")[2] in ("lower", "upper", "reflections")
     return one_dim and (triangle or name.endswith("conditioner.weight_0"))

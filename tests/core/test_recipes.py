@@ -20,6 +20,7 @@ from flowkit_core.specs import (
     MaskedAutoregressiveSpec,
     PermutationSpec,
     QRLinearSpec,
+    TriangularAffineSpec,
 )
 
 AUTOREGRESSIVE = {"maf": MaskedAutoregressiveSpec, "iaf": InverseAutoregressiveSpec}
@@ -33,16 +34,23 @@ AUTOREGRESSIVE_ARGUMENTS = [
 ]  # fmt: skip
 COUPLING_ARGUMENTS = [
     ("num_layers", 8), ("hidden_dims", (64, 64)), ("context_dim", 0), ("activation", "relu"),
-    ("mask", "alternating"), ("mixing", "none"), ("law", "affine"), ("seed", 0),
+    ("mask", "alternating"), ("mixing", "none"), ("law", "affine"), ("volume_preserving", False),
+    ("seed", 0),
 ]  # fmt: skip
 ARGUMENTS = {
     "maf": AUTOREGRESSIVE_ARGUMENTS,
     "iaf": AUTOREGRESSIVE_ARGUMENTS,
     "realnvp": COUPLING_ARGUMENTS,
-    "nice": [argument for argument in COUPLING_ARGUMENTS if argument[0] != "law"],
+    "nice": [a for a in COUPLING_ARGUMENTS if a[0] not in ("law", "volume_preserving")],
     "lu_linear": [],
     "qr_linear": [],
+    "diagonal_linear": [],
+    "triangular_linear": [],
+    "householder_linear": [("num_reflections", inspect.Parameter.empty)],
+    "low_rank_linear": [("rank", inspect.Parameter.empty)],
     "act_norm": [("started", False)],
+    "batch_norm": [("momentum", 0.1), ("eps", 1e-5)],
+    "logit": [("alpha", 0.05)],
     "permute": [("order", inspect.Parameter.empty)],
 }
 
@@ -190,6 +198,8 @@ def test_one_coordinate_works(recipe, context_dim, mixing):
 def test_linear_recipes():
     assert r.lu_linear(3) == LULinearSpec(3)
     assert r.qr_linear(3) == QRLinearSpec(3)
+    assert r.diagonal_linear(3) == DiagonalAffineSpec(3)
+    assert r.triangular_linear(3) == TriangularAffineSpec(3)
     assert r.permute(3, order=[2, 0, 1]) == PermutationSpec((2, 0, 1))
     assert r.permute(3, order=np.array([2, 0, 1])) == PermutationSpec((2, 0, 1))
 
@@ -209,3 +219,8 @@ def test_numbers_of_parameters_are_those_counted_by_hand():
     assert r.nice(3, num_layers=2, hidden_dims=(4,)).num_parameters == 17 + 18 + 6
     assert r.qr_linear(5).num_parameters == 60
     assert r.permute(2, order=(1, 0)).num_parameters == 0
+    # Four vectors and a shift of 5; two (5, 2), one (2, 2), and 2 + 5 + 5 numbers.
+    assert r.householder_linear(5, num_reflections=4).num_parameters == 25
+    assert r.low_rank_linear(5, rank=2).num_parameters == 36
+    assert r.batch_norm(5).num_parameters == 20
+    assert r.logit(5).num_parameters == 0

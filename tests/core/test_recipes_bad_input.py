@@ -71,3 +71,55 @@ def test_an_unknown_way_to_invert_is_refused(recipe, inverse):
     expected = f"inverse: .*'auto', 'sweep', 'fixed_point', got {inverse!r}"
     with pytest.raises(ValueError, match=expected):
         recipe(3, inverse=inverse)
+
+
+OUT_OF_RANGE = {
+    "rank zero": (lambda: r.low_rank_linear(3, rank=0), ValueError, "rank: .* >= 1, got 0"),
+    "rank above D": (
+        lambda: r.low_rank_linear(3, rank=4), ValueError, "rank: .*most input_dim=3, got 4"
+    ),
+    "rank half": (lambda: r.low_rank_linear(3, rank=1.5), TypeError, "rank: .*integer, got 1.5"),
+    "odd reflections": (
+        lambda: r.householder_linear(3, num_reflections=3),
+        ValueError, "num_reflections: expected an even number, since an odd product .* got 3",
+    ),
+    "no reflection": (
+        lambda: r.householder_linear(3, num_reflections=0),
+        ValueError, "num_reflections: .* >= 1, got 0",
+    ),
+    "momentum zero": (lambda: r.batch_norm(3, momentum=0), ValueError, "momentum: .* > 0, got 0"),
+    "momentum large": (
+        lambda: r.batch_norm(3, momentum=2.0), ValueError, r"momentum: .*\(0, 1\], got 2.0"
+    ),
+    "eps": (lambda: r.batch_norm(3, eps=-1e-5), ValueError, "eps: .* > 0, got -1e-05"),
+    "alpha zero": (lambda: r.logit(3, alpha=0.0), ValueError, "alpha: .* > 0, got 0.0"),
+    "alpha half": (lambda: r.logit(3, alpha=0.5), ValueError, "between 0 and 0.5, got 0.5"),
+    "alpha text": (lambda: r.logit(3, alpha="x"), TypeError, "alpha: expected a number, got 'x'"),
+    "logit inside": (
+        lambda: r.compose(r.logit(2), r.lu_linear(2)),
+        ValueError, r"layers\[0\]: its data side is an interval.*expected it to be the last",
+    ),
+    "logit within a composition inside": (
+        lambda: r.compose(r.compose(r.lu_linear(2), r.logit(2)), r.lu_linear(2)),
+        ValueError, r"layers\[0\]: its data side is an interval",
+    ),
+    "volume of splines": (
+        lambda: r.realnvp(3, law="spline", volume_preserving=True),
+        ValueError, "volume_preserving: .*'affine'.*got 'spline', whose slope changes",
+    ),
+    "volume and lu": (
+        lambda: r.realnvp(3, mixing="lu", volume_preserving=True),
+        ValueError, "volume_preserving: expected mixing .*got 'lu', whose layers change the volume",
+    ),
+    "volume a number": (
+        lambda: r.realnvp(3, volume_preserving=1),
+        TypeError, "volume_preserving: expected True or False, got 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OUT_OF_RANGE)
+def test_layers_refuse_what_they_cannot_be(case):
+    make, error, message = OUT_OF_RANGE[case]
+    with pytest.raises(error, match=message):
+        make()

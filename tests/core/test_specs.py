@@ -109,6 +109,10 @@ PRINTED = {
     "qr_linear_one_dim": "QRLinear(input_dim=1)",
     "permutation": "Permutation(input_dim=5, order=(2, 4, 0, 3, 1))",
     "diagonal_affine": "DiagonalAffine(input_dim=4)",
+    "householder_linear": "HouseholderLinear(input_dim=5, num_reflections=4)",
+    "low_rank_linear": "LowRankLinear(input_dim=5, rank=2)",
+    "batch_norm": "BatchNorm(input_dim=4)",
+    "logit": "Compose(\n  LULinear(input_dim=3)\n  Logit(input_dim=3, alpha=0.45)\n)",
     "act_norm": "ActNorm(input_dim=4, started=True)",
 }
 
@@ -121,10 +125,12 @@ def test_a_spec_prints_readably(case):
 def test_long_orders_and_masks_are_shortened():
     order = (1, 0, *range(2, 20))
     assert str(PermutationSpec(order)) == "Permutation(input_dim=20, order=(1, 0, 2, 3, 4, 5, ...))"
-    long = r.realnvp(20, num_layers=1, hidden_dims=(4,), context_dim=3).layers[0]
+    long = r.realnvp(
+        20, num_layers=1, hidden_dims=(4,), context_dim=3, volume_preserving=True
+    ).layers[0]
     assert str(long) == (
         "Coupling(input_dim=20, hidden_dims=(4,), law=affine, mask=1010101010101010..., "
-        "context_dim=3)"
+        "volume_preserving, context_dim=3)"
     )
 
 

@@ -1,0 +1,51 @@
+"""The affine law with log-scales that sum to zero."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pyro_flowkit.laws.affine import Affine
+from pyro_flowkit.laws.base import Law, Params
+
+
+@dataclass(frozen=True)
+class Centred(Law):
+    """``x = z * exp(s - mean(s)) + t``, the mean over the last axis: volume preserving.
+
+    No law of one coordinate, since the mean joins all that are mapped together: for `Coupling`,
+    which maps them all at once. Of one coordinate only the shift is left. Log-scales lie within
+    ``2 bound`` of the centred biases.
+
+    Args:
+        law: the affine law whose log-scales s are centred.
+
+    References:
+        Sorrenson, Rother, Koethe, "Disentanglement by Nonlinear ICA with General
+        Incompressible-flow Networks (GIN)", 2020.
+
+    Example:
+        >>> t, h, b = torch.zeros(2), torch.zeros(2), torch.tensor([0.5, -0.1])
+        >>> [round(v, 3) for v in Centred(Affine()).forward(torch.ones(2), (t, h, b))[1].tolist()]
+        [0.3, -0.3]
+    """
+
+    law: Affine
+    num_conditioned: ClassVar[int] = Affine.num_conditioned
+    num_free: ClassVar[int] = Affine.num_free
+
+    def log_scale(self, params: Params) -> Tensor:
+        """The centred log-scale."""
+        s = self.law.log_scale(params)
+        return s - s.mean(-1, keepdim=True)
+
+    def forward(self, z: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """Return ``z * exp(s - mean(s)) + t`` and ``s - mean(s)``."""
+        s = self.log_scale(params)
+        return torch.addcmul(params[0], z, torch.exp(s)), s.expand_as(z)
+
+    def inverse(self, x: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """Return ``(x - t) * exp(mean(s) - s)`` and ``mean(s) - s``."""
+        minus_s = -self.log_scale(params)
+        return (x - params[0]) * torch.exp(minus_s), minus_s.expand_as(x)
