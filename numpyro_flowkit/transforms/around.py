@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from math import prod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from jax import Array
 from numpyro.distributions import constraints
@@ -21,7 +21,7 @@ class Around(Flow):
     """
 
     leaf_names = ("inner",)
-    static_names = ("spec",)
+    static_names: ClassVar[tuple[str, ...]] = ("spec",)
 
     inner: Flow
 
