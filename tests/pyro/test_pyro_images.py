@@ -117,7 +117,7 @@ def test_fit_density_takes_images_and_starts_glow():
     assert result.flow.spec == r.glow(
         SHAPE, num_scales=1, num_steps=1, hidden_channels=4, started=True
     )
-    assert result.validation_losses[-1] < result.validation_losses[0]
+    assert result.train_losses[-1] < result.train_losses[0]
     with pytest.raises(ValueError, match=r"shape \(n, 1, 4, 4\), got .*; images are \(n, channels"):
         fk.fit_density(flow, data.movedim(1, -1), progress=False)
     data[3, 0, 2, 1] = torch.nan
