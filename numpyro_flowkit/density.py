@@ -21,6 +21,7 @@ from flowkit_core.fitting import (
     check_context_rows,
     check_data_shape,
     check_finite_rows,
+    check_supported_rows,
     run_fit,
 )
 from numpyro_flowkit.build import FlowInit
@@ -79,8 +80,8 @@ def fit_density(
         losses, best epoch, why it stopped; ``result.plot()`` is the picture.
 
     Raises:
-        ValueError: for wrong shapes, NaN or infinite rows (the message says which), settings out
-            of range, or a checkpoint of another fit.
+        ValueError: for wrong shapes, rows that are NaN, infinite or not on the flow's data side
+            (the message says which), settings out of range, or a checkpoint of another fit.
         TypeError: for data that is not floating.
 
     Example:
@@ -96,6 +97,8 @@ def fit_density(
     )
     flow = start_of(flow, settings.seed)
     rows = _rows("data", data, flow, flow.event_shape)
+    outside = np.flatnonzero(~np.asarray(flow.codomain(rows)))
+    check_supported_rows("data", outside, flow.codomain)
     check_context_given(context is not None, flow.context_dim)
     contexts = None if context is None else _rows("context", context, flow, (flow.context_dim,))
     if contexts is not None:

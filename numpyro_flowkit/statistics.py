@@ -28,8 +28,9 @@ def start_from_data(flow: Flow, x: Array, context: Array | None = None) -> Flow:
         The flow with its ActNorm layers started; the one passed is left as it was.
 
     Raises:
-        ValueError: for a wrong shape, no row at all, numbers that are not finite (as far as they
-            are known when the function is called), or a batch of flows.
+        ValueError: for a wrong shape, no row at all, numbers that are not finite or not on the
+            flow's data side (as far as they are known when the function is called), or a batch of
+            flows.
         TypeError: for something that is no flow, or data that is not floating.
 
     References:
@@ -53,8 +54,13 @@ def start_from_data(flow: Flow, x: Array, context: Array | None = None) -> Flow:
     (x,), context = flow._checked("x", (x,), context)
     if x.size == 0:
         raise ValueError(f"x: expected at least one row to start from, got shape {x.shape}")
-    if not isinstance(x, jax.core.Tracer) and not np.isfinite(x).all():
-        raise ValueError("x: expected finite numbers, got NaN or inf")
+    if not isinstance(x, jax.core.Tracer):
+        if not np.isfinite(x).all():
+            raise ValueError("x: expected finite numbers, got NaN or inf")
+        if not np.all(flow.codomain(x)):
+            raise ValueError(
+                f"x: expected points on the flow's data side, {flow.codomain}, got others"
+            )
     return _observed(flow, x, context, replace=True)[2]
 
 

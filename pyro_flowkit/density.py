@@ -16,6 +16,7 @@ from flowkit_core.fitting import (
     check_context_rows,
     check_data_shape,
     check_finite_rows,
+    check_supported_rows,
     run_fit,
 )
 from pyro_flowkit.distributions import base_log_prob, standard_normal
@@ -71,8 +72,8 @@ def fit_density(
         A `FitResult`: losses, best epoch, why it stopped; ``result.plot()`` is the picture.
 
     Raises:
-        ValueError: for wrong shapes, NaN or infinite rows (the message says which), settings out
-            of range, or a checkpoint of another fit.
+        ValueError: for wrong shapes, rows that are NaN, infinite or not on the flow's data side
+            (the message says which), settings out of range, or a checkpoint of another fit.
         TypeError: for data that is not floating.
 
     Example:
@@ -89,6 +90,8 @@ def fit_density(
         validation, batch_size, num_epochs, learning_rate, schedule, max_grad_norm, patience, seed
     )
     rows = _rows("data", data, flow, flow.event_shape)
+    outside = (~flow.codomain.check(rows)).nonzero()[:, 0].cpu().numpy()
+    check_supported_rows("data", outside, flow.codomain)
     check_context_given(context is not None, flow.context_dim)
     contexts = None if context is None else _rows("context", context, flow, (flow.context_dim,))
     if contexts is not None:

@@ -25,7 +25,8 @@ def start_from_data(flow: Flow, x: Tensor, context: Tensor | None = None) -> Flo
         The flow itself.
 
     Raises:
-        ValueError: for a wrong shape, no row at all, or numbers that are not finite.
+        ValueError: for a wrong shape, no row at all, or numbers that are not finite or not on the
+            flow's data side.
         TypeError: for something that is no flow, or data of another dtype.
 
     References:
@@ -46,6 +47,8 @@ def start_from_data(flow: Flow, x: Tensor, context: Tensor | None = None) -> Flo
         raise ValueError(f"x: expected at least one row to start from, got shape {tuple(x.shape)}")
     if not torch.isfinite(x).all():
         raise ValueError("x: expected finite numbers, got NaN or inf")
+    if not flow.codomain.check(x).all():
+        raise ValueError(f"x: expected points on the flow's data side, {flow.codomain}, got others")
     with torch.no_grad():
         flow._observe(x, context, replace=True)
     return flow

@@ -105,11 +105,11 @@ CASES: dict[str, FlowSpec] = {
     "diagonal_affine": DiagonalAffineSpec(4),
     "triangular_affine": TriangularAffineSpec(5),
     "triangular_affine_one_dim": TriangularAffineSpec(1),
-    "householder_linear": r.householder_linear(5, num_reflections=4),
-    "low_rank_linear": r.low_rank_linear(5, rank=2),
-    "act_norm": r.act_norm(4, started=True),
-    "batch_norm": r.batch_norm(4),
-    "logit": r.compose(r.lu_linear(3), r.logit(3, alpha=0.45)),
+    "low_rank_and_householder": r.compose(
+        r.low_rank_linear(5, rank=2), r.householder_linear(5, num_reflections=4)
+    ),
+    "act_norm_and_batch_norm": r.compose(r.act_norm(4, started=True), r.batch_norm(4)),
+    "logit": r.compose(r.diagonal_linear(3), r.logit(3, alpha=0.45)),
     "compose": r.compose(
         r.qr_linear(4),
         r.maf(4, num_layers=1, hidden_dims=(6,), context_dim=2),

@@ -13,6 +13,7 @@ from flowkit_core.fitting.settings import (
     check_context_rows,
     check_data_shape,
     check_finite_rows,
+    check_supported_rows,
 )
 from flowkit_core.fitting.state import Arrays, FitState
 
@@ -33,6 +34,7 @@ __all__ = [
     "check_context_rows",
     "check_data_shape",
     "check_finite_rows",
+    "check_supported_rows",
     "run_fit",
     "run_guide_fit",
 ]

@@ -93,9 +93,31 @@ def check_finite_rows(name: str, bad_rows: NDArray[np.int64]) -> None:
         ValueError: if ``bad_rows`` is not empty.
     """
     if len(bad_rows):
-        shown = ", ".join(map(str, bad_rows[:10]))
-        more = f", ... ({len(bad_rows)} in all)" if len(bad_rows) > 10 else ""
-        raise ValueError(f"{name}: expected finite numbers, got NaN or inf in rows {shown}{more}")
+        raise ValueError(f"{name}: expected finite numbers, got NaN or inf in {_shown(bad_rows)}")
+
+
+def check_supported_rows(name: str, bad_rows: NDArray[np.int64], support: object) -> None:
+    """Raise if any rows were found to lie where a flow has no density, and say which.
+
+    Args:
+        name: of the argument.
+        bad_rows: numbers of those rows.
+        support: of the flow, to be shown.
+
+    Raises:
+        ValueError: if ``bad_rows`` is not empty.
+    """
+    if len(bad_rows):
+        raise ValueError(
+            f"{name}: expected rows on the flow's data side, {support}, got others in "
+            f"{_shown(bad_rows)}; scale the data first"
+        )
+
+
+def _shown(rows: NDArray[np.int64]) -> str:
+    shown = ", ".join(map(str, rows[:10]))
+    more = f", ... ({len(rows)} in all)" if len(rows) > 10 else ""
+    return f"rows {shown}{more}"
 
 
 def check_data_shape(name: str, shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:

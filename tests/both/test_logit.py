@@ -195,3 +195,17 @@ def test_guides_refuse_a_data_side_that_is_an_interval(wing):
             pytest.raises(ValueError, match=r"expected a transform whose codomain is real"),
         ):
             guide()
+
+
+@every_wing
+def test_data_outside_of_the_interval_are_not_fitted(wing):
+    spec = r.compose(r.diagonal_linear(2), r.act_norm(2), r.logit(2))
+    flow = wing.build(spec, {a.name: np.zeros(a.shape) for a in spec.arrays()})
+    x = np.random.default_rng(0).random((20, 2))
+    x[[3, 7], 1] = 128
+    expected = r"data: expected rows on the flow's data side, .*1.0555.* in rows 3, 7; scale"
+    with pytest.raises(ValueError, match=expected):
+        wing.package.fit_density(flow, x, progress=False)
+    with pytest.raises(ValueError, match=r"x: expected points on the flow's data side, .*1.0555"):
+        wing.package.start_from_data(flow, wing.array(x))
+    assert flow.awaits_data

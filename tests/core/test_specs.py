@@ -109,11 +109,16 @@ PRINTED = {
     "qr_linear_one_dim": "QRLinear(input_dim=1)",
     "permutation": "Permutation(input_dim=5, order=(2, 4, 0, 3, 1))",
     "diagonal_affine": "DiagonalAffine(input_dim=4)",
-    "householder_linear": "HouseholderLinear(input_dim=5, num_reflections=4)",
-    "low_rank_linear": "LowRankLinear(input_dim=5, rank=2)",
-    "batch_norm": "BatchNorm(input_dim=4)",
-    "logit": "Compose(\n  LULinear(input_dim=3)\n  Logit(input_dim=3, alpha=0.45)\n)",
-    "act_norm": "ActNorm(input_dim=4, started=True)",
+    "low_rank_and_householder": (
+        "Compose(\n"
+        "  LowRankLinear(input_dim=5, rank=2)\n"
+        "  HouseholderLinear(input_dim=5, num_reflections=4)\n"
+        ")"
+    ),
+    "act_norm_and_batch_norm": (
+        "Compose(\n  ActNorm(input_dim=4, started=True)\n  BatchNorm(input_dim=4)\n)"
+    ),
+    "logit": "Compose(\n  DiagonalAffine(input_dim=3)\n  Logit(input_dim=3, alpha=0.45)\n)",
 }
 
 

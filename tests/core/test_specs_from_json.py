@@ -20,7 +20,7 @@ from flowkit_core.specs.base import MAX_NESTING
 LU = {"kind": "lu_linear", "input_dim": 2}
 
 BAD_DICTS = {
-    "no kind": ({"input_dim": 2}, ValueError, r"a kind among \['additive', .*\], got None"),
+    "no kind": ({"input_dim": 2}, ValueError, r"a kind among \[.*'additive', .*\], got None"),
     "unknown kind": ({"kind": "magic"}, ValueError, "a kind among .*, got 'magic'"),
     "kind a list": ({"kind": [1]}, ValueError, r"a kind among .*, got \[1\]"),
     "missing": ({"kind": "lu_linear"}, ValueError, r"the fields \['input_dim'\], got \[\]"),
