@@ -14,6 +14,7 @@ from numpyro.infer import SVI, Trace_ELBO
 import numpyro_flowkit as fk
 from flowkit_core import recipes as r
 from flowkit_core.specs import CheckerboardMask, FlattenedSpec
+from numpyro_flowkit.conditioners.conv_net import by_convolution, by_neighbourhoods
 from numpyro_flowkit.laws import Affine
 from numpyro_flowkit.transforms import (
     Compose,
@@ -158,6 +159,15 @@ def test_a_network_of_the_users_works_in_every_layer():
     np.testing.assert_allclose(back, z, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-4, atol=1e-4)
     assert "no spec" in repr(flow)
+
+
+def test_both_ways_to_convolve_give_the_same():
+    rng = np.random.default_rng(0)
+    pictures, kernels = rng.normal(size=(2, 5, 3, 4, 2)), rng.normal(size=(6, 2, 3, 3))
+    found = by_neighbourhoods(jnp.asarray(pictures), jnp.asarray(kernels))
+    expected = by_convolution(jnp.asarray(pictures), jnp.asarray(kernels))
+    assert found.shape == (2, 5, 3, 4, 6)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 1), (2, 4, 4), (5, 1, 4, 3)], ids=str)
