@@ -33,7 +33,7 @@ class Settings:
     hidden_channels: int = 24
     glow_channels: int = 24
     num_steps: int = 4
-    epochs: int = 60
+    epochs: int = 40
     batch_size: int = 100
     learning_rate: float = 2e-3
     max_grad_norm: float = 50.0
