@@ -1,17 +1,14 @@
 """Both libraries: ``python -m tutorials.images``; ``--help`` lists the options."""
 
 import argparse
-import importlib
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from tutorials.demo.lanes import LIBRARIES, lanes
+from tutorials.demo.lanes import lanes
 from tutorials.images import data, gaussian, pictures, table
 from tutorials.images.settings import MODELS, Settings
-
-# As the command line names it -> the library.
-WINGS = {library.lower(): library for library in LIBRARIES}
+from tutorials.images.wings import WINGS, run
 
 
 def main(arguments=None) -> None:
@@ -46,12 +43,6 @@ def main(arguments=None) -> None:
     print(f"\nDone in {time.perf_counter() - start:.0f} s. Pictures:")
     for path in drawn:
         print(f"  {path}")
-
-
-def run(wing, model, digits, settings):
-    """Fit and measure a model; a job imports its own library alone."""
-    training = importlib.import_module(f"tutorials.images.training_{wing}")
-    return training.run(model, digits, settings)
 
 
 def parsed(arguments=None):
