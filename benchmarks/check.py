@@ -13,6 +13,8 @@ CASES = {
     "lu": Case("lu", 6, batch=5),
     "planar": Case("planar", 6, layers=3, batch=5),
     "sylvester": Case("sylvester", 6, layers=2, batch=5),
+    "image_coupling": Case("image_coupling", 16, hidden=6, batch=5),
+    "conv1x1": Case("conv1x1", 16, batch=5),
 }
 # What upstream has wrong, and no adapter can set right.
 KNOWN = {("pyro", "sylvester"): "its log-determinant is not that of its Jacobian"}
@@ -62,7 +64,8 @@ def _torch_functions(flow, case):
 
     def run(function):
         def call(values):
-            result = function(flow.point(torch.tensor(values)))
+            points = torch.tensor(values).reshape(case.batch, *case.event_shape)
+            result = function(flow.point(points))
             if isinstance(result, tuple):
                 values, log_det = result
                 log_det = log_det.detach().expand(case.batch)
@@ -74,7 +77,8 @@ def _torch_functions(flow, case):
     def jacobian(values):
         def total(v):
             function = flow.score or flow.sample_and_log_det
-            return function(flow.point(v))[0].reshape(case.batch, case.dim).sum(0)
+            points = v.reshape(case.batch, *case.event_shape)
+            return function(flow.point(points))[0].reshape(case.batch, case.dim).sum(0)
 
         # Points are independent, so the sum over the batch keeps their Jacobians apart.
         return torch.autograd.functional.jacobian(total, torch.tensor(values)).transpose(0, 1)
@@ -87,11 +91,17 @@ def _jax_functions(flow, case):
     import jax
 
     def run(function):
-        return lambda values: jax.tree.map(np.asarray, function(flow.params, flow.fixed, values))
+        def call(values):
+            points = values.reshape(case.batch, *case.event_shape)
+            found, log_det = function(flow.params, flow.fixed, points)
+            return np.asarray(found).reshape(case.batch, case.dim), np.asarray(log_det)
+
+        return call
 
     def jacobian(values):
         def one(v):
-            return flow.score(flow.params, flow.fixed, v[None])[0][0]
+            points = v.reshape(1, *case.event_shape)
+            return flow.score(flow.params, flow.fixed, points)[0].reshape(case.dim)
 
         return np.asarray(jax.vmap(jax.jacobian(one))(values))
 
@@ -111,7 +121,7 @@ def main():
             known = KNOWN.get((name, family))
             failures += not good and known is None
             figures = "  ".join(f"{k} {v:.1e}" for k, v in found.items() if k != "count")
-            print(f"{'ok ' if good else 'BAD'} {name:16}{family:10} {figures}  {found['count']}")
+            print(f"{'ok ' if good else 'BAD'} {name:16}{family:15} {figures}  {found['count']}")
             if known and not good:
                 print(f"    known: {known}")
     return failures

@@ -3,6 +3,8 @@
 Our flows start as the identity, with zero output layers: nobody is to be timed on the identity.
 """
 
+import math
+
 import numpy as np
 
 # Arrays of linear and residual layers whose scale is that of their length.
@@ -21,7 +23,8 @@ def draw_named(shapes, seed=0):
         prefix, _, last = name.rpartition(".")
         kind, _, index = last.rpartition("_")
         if kind in ("weight", "bias") and index.isdigit():
-            fan_in = shapes[f"{prefix}.weight_{index}" if prefix else f"weight_{index}"][-1]
+            weight = shapes[f"{prefix}.weight_{index}" if prefix else f"weight_{index}"]
+            fan_in = math.prod(weight[1:])
         elif (len(shape) == 2 and shape[0] == shape[1]) or last in VECTORS:
             fan_in = shape[-1]
         elif last == "reflections":

@@ -33,10 +33,10 @@ class TorchFlow:
 
 
 def redraw(module):
-    """Draw weights and biases of every linear layer uniformly from +-1/sqrt(fan_in)."""
+    """Draw weights and biases of dense layers and convolutions uniformly from +-1/sqrt(fan_in)."""
     for layer in module.modules():
-        if isinstance(layer, torch.nn.Linear):
-            bound = layer.in_features**-0.5
+        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            bound = layer.weight[0].numel() ** -0.5
             torch.nn.init.uniform_(layer.weight, -bound, bound)
             torch.nn.init.uniform_(layer.bias, -bound, bound)
     return module
@@ -81,7 +81,8 @@ class TorchOperation:
     def fresh(self):
         """An input that no call has seen: some libraries cache by tensor identity."""
         values = torch.randn(self.case.batch, self.case.dim, generator=self.generator)
-        return self.flow.point(values.to(self.case.device))
+        values = values.to(self.case.device).reshape(-1, *self.case.event_shape)
+        return self.flow.point(values)
 
     def wait(self):
         """Return once the device has finished."""

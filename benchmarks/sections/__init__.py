@@ -16,6 +16,8 @@ SECTIONS = (
     "linear",
     "planar",
     "sylvester",
+    "image_coupling",
+    "conv1x1",
     "compile",
     "growth",
     "fixed_point",

@@ -6,6 +6,7 @@ Direction (base to data): ``flow(z)`` samples, ``flow.inv(x)`` scores.
 from flowkit_core.recipes.autoregressive import iaf, maf
 from flowkit_core.recipes.composition import compose
 from flowkit_core.recipes.coupling import nice, realnvp
+from flowkit_core.recipes.image import glow, realnvp_image
 from flowkit_core.recipes.linear import (
     diagonal_linear,
     householder_linear,
@@ -24,6 +25,7 @@ __all__ = [
     "batch_norm",
     "compose",
     "diagonal_linear",
+    "glow",
     "householder_linear",
     "iaf",
     "logit",
@@ -35,6 +37,7 @@ __all__ = [
     "planar",
     "qr_linear",
     "realnvp",
+    "realnvp_image",
     "sylvester",
     "triangular_linear",
 ]

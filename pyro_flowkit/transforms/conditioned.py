@@ -36,7 +36,7 @@ class ConditionedFlow(NativeTransform):
         # In a tuple, so that no module that holds this transform registers the weights twice.
         self._flow = (flow,)
         self.context = context
-        self.codomain = flow.codomain
+        self._codomain = flow.codomain
 
     @property
     def flow(self) -> Flow:
@@ -47,6 +47,11 @@ class ConditionedFlow(NativeTransform):
     def input_dim(self) -> int:
         """Number of coordinates D."""
         return self.flow.input_dim
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Shape of one point."""
+        return self.flow.event_shape
 
     @property
     def sequential_forward(self) -> bool:
@@ -88,8 +93,9 @@ class ConditionedFlow(NativeTransform):
         return self._broadcast(self.flow.inverse_shape(shape))
 
     def _broadcast(self, shape: torch.Size) -> torch.Size:
-        batch = torch.broadcast_shapes(shape[:-1], self.context.shape[:-1])
-        return torch.Size((*batch, self.input_dim))
+        batch = shape[: -len(self.event_shape)]
+        broadcast = torch.broadcast_shapes(batch, self.context.shape[:-1])
+        return torch.Size((*broadcast, *self.event_shape))
 
     def __repr__(self) -> str:
         return f"ConditionedFlow(context={tuple(self.context.shape)}, flow={self.flow!r})"

@@ -81,7 +81,8 @@ TORCH_TRANSFORM = {
 }  # fmt: skip
 NUMPYRO_TRANSFORM = {"call_with_intermediates", "eq", "leaf_names", "static_names", "tree_flatten"}
 OWN_METHODS = {
-    "Flow": (TORCH_TRANSFORM, NUMPYRO_TRANSFORM | {"batch_shape", "named_arrays"}),
+    # Torch's modules have their event shape as an attribute.
+    "Flow": (TORCH_TRANSFORM, NUMPYRO_TRANSFORM | {"batch_shape", "event_shape", "named_arrays"}),
     "ConditionedFlow": (TORCH_TRANSFORM | {"flow"}, NUMPYRO_TRANSFORM),
     # torch's distributions broadcast by hand and set attributes in the instance.
     # Torch's draw themselves; NumPyro's hand on what path gradients need.
