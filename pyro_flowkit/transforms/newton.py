@@ -23,7 +23,7 @@ RECORDED_STEPS = 3
 def tanh_and_slope(y: Tensor) -> tuple[Tensor, Tensor]:
     """The hyperbolic tangent and its derivative."""
     h = torch.tanh(y)
-    return h, 1 - h * h
+    return h, 1 - h.square()
 
 
 def tanh_root(gain: Tensor, v: Tensor, max_iterations: int) -> Tensor:
