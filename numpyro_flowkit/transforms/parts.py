@@ -28,8 +28,9 @@ def check_part(name: str, part: Transform, rank: int, *, last: bool) -> None:
     if not isinstance(part, Transform):
         hint = "; call the recipe's result with a key first" if callable(part) else ""
         raise TypeError(f"{name}: expected a transform, got {type(part).__name__}{hint}")
-    is_flow = isinstance(part, Flow | ConditionedFlow)
-    if is_flow and (last or part.codomain == real_space(len(part.event_shape))):
+    if isinstance(part, Flow | ConditionedFlow) and (
+        last or part.codomain == real_space(len(part.event_shape))
+    ):
         return
     expected = "real or real_vector" if rank == 1 else f"real or independent(real, {rank})"
     for side, space in (("domain", part.domain), ("codomain", part.codomain)):
