@@ -32,7 +32,6 @@ def solve(
     *,
     is_lower: bool,
     transpose: bool = False,
-    unit_diagonal: bool = False,
 ) -> Array:
     """``matrix^-1 @ row`` for each row of (..., D), or with the transposed matrix.
 
@@ -43,7 +42,6 @@ def solve(
         rows: (..., D).
         is_lower: which triangle of the matrix is used.
         transpose: solve with the transposed matrix instead.
-        unit_diagonal: take the diagonal to be ones, without reading it.
 
     Example:
         >>> solve(
@@ -59,7 +57,6 @@ def solve(
         left_side=True,
         lower=is_lower,
         transpose_a=transpose,
-        unit_diagonal=unit_diagonal,
     )
     return solved.T.reshape(rows.shape)
 
