@@ -6,10 +6,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "extensions")]
 
-from api_pages import write_api_pages  # noqa: E402
-from root_pages import write_root_pages  # noqa: E402
+from api_pages import write_api_pages
+from root_pages import write_root_pages
 
-from flowkit_core import __version__  # noqa: E402
+from flowkit_core import __version__
 
 project = "ppl-flowkit"
 author = "The ppl-flowkit authors"

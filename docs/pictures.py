@@ -36,12 +36,14 @@ FLOWS: dict[str, Callable[[], nf.FlowInit]] = {
     ),
     "lu_linear": lambda: nf.lu_linear(2),
     "qr_linear": lambda: nf.qr_linear(2),
+    "planar": lambda: nf.planar(2, num_layers=16),
+    "sylvester": lambda: nf.sylvester(2, num_layers=4, rank=2),
     "permute": lambda: nf.permute(2, order=(1, 0)),
 }
 
 
 def log_density(x: Array) -> Array:
-    """Of the crescent, unnormalised: a ring of radius 2.5 round (-2, 0), most of it on the right."""
+    """Of the crescent, unnormalised: the right part of a ring of radius 2.5 round (-2, 0)."""
     centred = x + jnp.array([2.0, 0.0])
     radius = jnp.sqrt((centred**2).sum(-1) + 1e-2)
     return -0.5 * ((radius - 2.5) / 0.35) ** 2 + 1.5 * centred[..., 0] / radius
@@ -95,7 +97,7 @@ def draw(name: str) -> None:
     base, data = figure.subplots(1, 2, sharex=True, sharey=True)
     side = np.linspace(-WINDOW, WINDOW, 200)
     mesh = np.stack(np.meshgrid(side, side), -1)
-    levels = dict(levels=8, cmap="Greys", alpha=0.55)
+    levels = {"levels": 8, "cmap": "Greys", "alpha": 0.55}
     base.contourf(side, side, np.exp(-0.5 * (mesh**2).sum(-1)), **levels)
     data.contourf(side, side, np.exp(np.asarray(log_density(jnp.asarray(mesh)))), **levels)
     fine = np.linspace(-2.5, 2.5, 161)
@@ -106,9 +108,11 @@ def draw(name: str) -> None:
             (np.stack([along, fine], -1), COLOURS[1]),
         ):
             base.plot(*z.T, color=colour, linewidth=0.8)
-            data.plot(*np.asarray(forward(jnp.asarray(z, jnp.float32))).T, color=colour, linewidth=0.8)
+            data.plot(
+                *np.asarray(forward(jnp.asarray(z, jnp.float32))).T, color=colour, linewidth=0.8
+            )
     base.set(title="z, Normal", xlabel="$z_1$", ylabel="$z_2$")
-    data.set(title=f"x = flow(z), {divergence:.2f} nats from the crescent", xlabel="$x_1$")
+    data.set(title=f"x = flow(z), KL {divergence:.2f} nats", xlabel="$x_1$")
     data.set_ylabel("$x_2$")
     for axes in (base, data):
         axes.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal")

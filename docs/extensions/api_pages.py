@@ -15,7 +15,13 @@ WINGS = ("pyro_flowkit", "numpyro_flowkit")
 # Of a wing: heading, and the modules whose names stand below it.
 TOPICS = {
     "Flows": ("recipes", "transforms", "build", "round_trip"),
-    "Distributions and their fits": ("distributions", "density", "dequantise", "bits", "statistics"),
+    "Distributions and their fits": (
+        "distributions",
+        "density",
+        "dequantise",
+        "bits",
+        "statistics",
+    ),
     "Guides": ("guides", "bases", "diagnostics"),
     "Priors": ("priors", "warmup"),
     "ELBO surgery": ("surgery",),
@@ -92,7 +98,9 @@ def _of_core() -> Iterator[tuple[str, list[Entry]]]:
 
 def _entries(module: ModuleType) -> Iterator[Entry]:
     """The public classes and functions of a module."""
-    own = [name for name, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    own = [
+        name for name, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+    ]
     for name in getattr(module, "__all__", sorted(own)):
         value = getattr(module, name)
         if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value)):

@@ -33,7 +33,9 @@ def examples(page: Path, library: str) -> list[Block]:
 
 def params(*, slow: bool) -> list:
     return [
-        pytest.param(page, library, id=f"{page.relative_to(DOCS).with_suffix('')}-{library or 'any'}")
+        pytest.param(
+            page, library, id=f"{page.relative_to(DOCS).with_suffix('')}-{library or 'any'}"
+        )
         for page, library in pages()
         if not slow or any(block.slow for block in examples(page, library))
     ]
