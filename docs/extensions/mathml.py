@@ -4,6 +4,8 @@ Sphinx's own choices are a script from the network (MathJax) or a LaTeX installa
 The converter is that of docutils, which Sphinx needs anyway.
 """
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -11,13 +13,17 @@ from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 from sphinx.writers.html5 import HTML5Translator
 
+_NAME_BEFORE_LETTER = re.compile(r"<mo>&ApplyFunction;</mo>(?!\s*<mo)")
+
 
 def _mathml(node: nodes.Element, *, as_block: bool) -> str:
     source = node.astext()
     try:
-        return tex2mathml(source, as_block=as_block)
+        mathml = tex2mathml(source, as_block=as_block)
     except MathError as problem:
         raise SphinxError(f"{node.source}:{node.line}: {problem} in the formula {source}") from None
+    # "log p" and "det J", but "det(J)": browsers leave no space after the name of a function.
+    return _NAME_BEFORE_LETTER.sub(r'\g<0><mspace width="0.17em"></mspace>', mathml)
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:

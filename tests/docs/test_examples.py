@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyro
 import pytest
 import torch
 
@@ -42,14 +41,12 @@ def params(*, slow: bool) -> list:
 
 
 @pytest.fixture(autouse=True)
-def _own_state(tmp_path, monkeypatch):
-    """A folder, a seed and a parameter store for each page."""
+def own_state(tmp_path, monkeypatch):
+    """A folder and a seed for each page."""
     monkeypatch.chdir(tmp_path)
-    pyro.clear_param_store()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
-    pyro.clear_param_store()
 
 
 def run(page: Path, blocks: list[Block]) -> None:

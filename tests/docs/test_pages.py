@@ -20,7 +20,8 @@ def in_tree() -> set[Path]:
     for page in WRITTEN:
         for tree in re.findall(r"```{toctree}\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
             entries = [line for line in tree.splitlines() if line and not line.startswith(":")]
-            named |= {(page.parent / f"{entry}.md").resolve() for entry in entries}
+            files = (entry.rpartition("<")[2].strip(">") for entry in entries)
+            named |= {(page.parent / f"{file}.md").resolve() for file in files}
     return named
 
 
