@@ -27,7 +27,13 @@ TOPICS = {
     "ELBO surgery": ("surgery",),
     "Files": ("checkpoint",),
 }
-PARTS = ("laws", "conditioners", "transforms")
+# Modules whose names are not at the top level, and their headings.
+PARTS = {
+    "plots": "Pictures",
+    "laws": "Parts: laws",
+    "conditioners": "Parts: conditioners",
+    "transforms": "Parts: transforms",
+}
 # Of the core, what users meet; all names of a module where none are listed.
 CORE: dict[str, tuple[str, ...]] = {
     "specs": (),
@@ -39,6 +45,7 @@ CORE: dict[str, tuple[str, ...]] = {
     "reports": (),
     "warmup": (),
     "plots": (),
+    "diagnostic_plots": (),
     "surgery_plots": (),
     "datasets": (),
 }
@@ -80,8 +87,8 @@ def _of_wing(wing: str) -> Iterator[tuple[str, list[Entry]]]:
     for entry in _entries(package):
         by_topic[_topic(entry.value)].append(entry)
     yield from by_topic.items()
-    for part in PARTS:
-        yield f"Parts: {part}", list(_entries(importlib.import_module(f"{wing}.{part}")))
+    for part, heading in PARTS.items():
+        yield heading, list(_entries(importlib.import_module(f"{wing}.{part}")))
 
 
 def _topic(value: Any) -> str:
