@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# A comment of MyST right before a block says that it takes minutes.
-SLOW = "% minutes"
+# A comment of MyST right before a block says that `make test` leaves it out.
+SLOW = "% slow"
 _SYNC = re.compile(r":sync: (\w+)")
 
 

@@ -36,7 +36,7 @@ def params(*, slow: bool) -> list:
             page, library, id=f"{page.relative_to(DOCS).with_suffix('')}-{library or 'any'}"
         )
         for page, library in pages()
-        if not slow or any(block.slow for block in examples(page, library))
+        if any(block.slow == slow for block in examples(page, library))
     ]
 
 
@@ -66,7 +66,7 @@ def test_the_examples_of_a_page_run(page, library):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "library"), params(slow=True))
-def test_the_examples_that_take_minutes_run(page, library):
+def test_the_examples_run_with_those_that_take_their_time(page, library):
     run(page, examples(page, library))
 
 
