@@ -74,7 +74,8 @@ SAMPLING = {  # D -> torch, torch with gradient, JAX, JAX with gradient
 def all_bars():
     """Every bar, in the order of the sections."""
     return [
-        *_sampling(), *_memory(), *_scoring(), *_realnvp(), *_linear(), *_compile(), *_steps(),
+        *_sampling(), *_memory(), *_scoring(), *_realnvp(), *_linear(), *_residual(), *_images(),
+        *_compile(), *_steps(),
         *_path_gradient(),
     ]  # fmt: skip
 
@@ -118,6 +119,19 @@ def _linear():
         for operation in ("sample", "score", "log_det", "sample_grad", "score_grad"):
             for dim in (64, 256, 1024):
                 yield Bar("linear", "speedup", backend, dim, 0, operation, 1)
+
+
+def _residual():
+    for section in ("planar", "sylvester"):
+        for operation in ("sample", "sample_grad"):
+            yield Bar(section, "speedup", "torch", 64, 0, operation, 1)
+
+
+def _images():
+    for section, hidden, dims in (("image_coupling", 32, (768,)), ("conv1x1", 0, (768, 3072))):
+        for operation in ("score", "score_grad", "sample", "sample_grad"):
+            for dim in dims:
+                yield Bar(section, "speedup", "torch", dim, hidden, operation, 1)
 
 
 def _compile():

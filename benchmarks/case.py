@@ -28,7 +28,8 @@ class Case:
     """One flow with random weights, or with those of a file.
 
     Args:
-        family: "maf", "realnvp" or "lu".
+        family: "maf", "realnvp", "lu", "planar" or "sylvester", or of images "image_coupling" or
+            "conv1x1".
         dim: number of coordinates D.
         hidden: width of both hidden layers.
         layers: number of layers.
@@ -46,6 +47,18 @@ class Case:
     inverse: str | None = None
     weights: str | None = None
     device: str = "cpu"
+
+    @property
+    def image_shape(self):
+        """(channels, height, width) of a flow of images: 8x8 pixels, or 2x2 of a small one."""
+        side = 8 if self.dim >= 256 else 2
+        return self.dim // side**2, side, side
+
+    @property
+    def event_shape(self):
+        """Shape of one point."""
+        is_image = self.family in ("image_coupling", "conv1x1")
+        return self.image_shape if is_image else (self.dim,)
 
     def to_dict(self):
         return asdict(self)

@@ -11,7 +11,13 @@ CASES = {
     "maf": Case("maf", 6, hidden=16, layers=3, batch=5),
     "realnvp": Case("realnvp", 6, hidden=16, layers=4, batch=5),
     "lu": Case("lu", 6, batch=5),
+    "planar": Case("planar", 6, layers=3, batch=5),
+    "sylvester": Case("sylvester", 6, layers=2, batch=5),
+    "image_coupling": Case("image_coupling", 16, hidden=6, batch=5),
+    "conv1x1": Case("conv1x1", 16, batch=5),
 }
+# What upstream has wrong, and no adapter can set right.
+KNOWN = {("pyro", "sylvester"): "its log-determinant is not that of its Jacobian"}
 
 
 def check_adapter(library, family):
@@ -20,13 +26,22 @@ def check_adapter(library, family):
     Returns:
         dict with: round_trip, |sample(score(x)) - x|; sample, sample against sample_and_log_det;
         log_det and inverse_log_det, against the Jacobian by autodiff; count, number of weights;
-        identity, the distance of the map from the identity (not to be small).
+        identity, the distance of the map from the identity (not to be small). Without the first
+        and the fourth for a flow that has no inverse.
     """
     case = CASES[family]
     backend = _torch_functions if LIBRARIES[library].backend == "torch" else _jax_functions
     flow = adapter(library).build(case)
     score, sample, both, jacobian, count = backend(flow, case)
     x = np.random.default_rng(0).standard_normal((case.batch, case.dim)).astype(np.float32)
+    if flow.score is None:  # what there is: one direction, checked against its own Jacobian
+        values, log_det = both(x)
+        return {
+            "sample": _distance(sample(x), values),
+            "log_det": _distance(log_det, np.linalg.slogdet(jacobian(x))[1]),
+            "identity": _distance(values, x),
+            "count": count,
+        }
     z, inverse_log_det = score(x)
     back, log_det = both(z)
     expected = np.linalg.slogdet(jacobian(x))[1]
@@ -49,7 +64,8 @@ def _torch_functions(flow, case):
 
     def run(function):
         def call(values):
-            result = function(flow.point(torch.tensor(values)))
+            points = torch.tensor(values).reshape(case.batch, *case.event_shape)
+            result = function(flow.point(points))
             if isinstance(result, tuple):
                 values, log_det = result
                 log_det = log_det.detach().expand(case.batch)
@@ -60,7 +76,9 @@ def _torch_functions(flow, case):
 
     def jacobian(values):
         def total(v):
-            return flow.score(flow.point(v))[0].reshape(case.batch, case.dim).sum(0)
+            function = flow.score or flow.sample_and_log_det
+            points = v.reshape(case.batch, *case.event_shape)
+            return function(flow.point(points))[0].reshape(case.batch, case.dim).sum(0)
 
         # Points are independent, so the sum over the batch keeps their Jacobians apart.
         return torch.autograd.functional.jacobian(total, torch.tensor(values)).transpose(0, 1)
@@ -73,11 +91,17 @@ def _jax_functions(flow, case):
     import jax
 
     def run(function):
-        return lambda values: jax.tree.map(np.asarray, function(flow.params, flow.fixed, values))
+        def call(values):
+            points = values.reshape(case.batch, *case.event_shape)
+            found, log_det = function(flow.params, flow.fixed, points)
+            return np.asarray(found).reshape(case.batch, case.dim), np.asarray(log_det)
+
+        return call
 
     def jacobian(values):
         def one(v):
-            return flow.score(flow.params, flow.fixed, v[None])[0][0]
+            points = v.reshape(1, *case.event_shape)
+            return flow.score(flow.params, flow.fixed, points)[0].reshape(case.dim)
 
         return np.asarray(jax.vmap(jax.jacobian(one))(values))
 
@@ -92,9 +116,12 @@ def main():
     for name, library in LIBRARIES.items():
         for family in library.families:
             found = check_adapter(name, family)
-            errors = [found[k] for k in ("round_trip", "sample", "log_det", "inverse_log_det")]
+            errors = [v for k, v in found.items() if k not in ("identity", "count")]
             good = max(errors) < TOLERANCE and found["identity"] > 0.01
-            failures += not good
+            known = KNOWN.get((name, family))
+            failures += not good and known is None
             figures = "  ".join(f"{k} {v:.1e}" for k, v in found.items() if k != "count")
-            print(f"{'ok ' if good else 'BAD'} {name:16}{family:8} {figures}  {found['count']}")
+            print(f"{'ok ' if good else 'BAD'} {name:16}{family:15} {figures}  {found['count']}")
+            if known and not good:
+                print(f"    known: {known}")
     return failures

@@ -19,14 +19,16 @@ class Library:
 
 
 ALL = ("maf", "realnvp", "lu")
+RESIDUAL = ("planar", "sylvester")
+IMAGES = ("image_coupling", "conv1x1")
 
 LIBRARIES = {
-    "pyro_flowkit": Library("torch", ALL, "ppl-flowkit"),
-    "pyro": Library("torch", ALL, "pyro-ppl"),
+    "pyro_flowkit": Library("torch", ALL + RESIDUAL + IMAGES, "ppl-flowkit"),
+    "pyro": Library("torch", ALL + RESIDUAL, "pyro-ppl"),
     "zuko": Library("torch", ALL, "zuko"),
     "nflows": Library("torch", ALL, "nflows"),
-    "normflows": Library("torch", ALL, "normflows"),
-    "numpyro_flowkit": Library("jax", ALL, "ppl-flowkit"),
+    "normflows": Library("torch", ALL + IMAGES, "normflows"),
+    "numpyro_flowkit": Library("jax", ALL + RESIDUAL + IMAGES, "ppl-flowkit"),
     "numpyro": Library("jax", ("maf",), "numpyro"),
     "flowjax": Library("jax", ALL, "flowjax"),
     "distrax": Library("jax", ("realnvp", "lu"), "distrax"),

@@ -3,7 +3,12 @@
 Our flows start as the identity, with zero output layers: nobody is to be timed on the identity.
 """
 
+import math
+
 import numpy as np
+
+# Arrays of linear and residual layers whose scale is that of their length.
+VECTORS = ("log_diagonal", "shift", "weight", "bias", "direction")
 
 
 def draw_named(shapes, seed=0):
@@ -18,9 +23,12 @@ def draw_named(shapes, seed=0):
         prefix, _, last = name.rpartition(".")
         kind, _, index = last.rpartition("_")
         if kind in ("weight", "bias") and index.isdigit():
-            fan_in = shapes[f"{prefix}.weight_{index}" if prefix else f"weight_{index}"][-1]
-        elif (len(shape) == 2 and shape[0] == shape[1]) or last in ("log_diagonal", "shift"):
+            weight = shapes[f"{prefix}.weight_{index}" if prefix else f"weight_{index}"]
+            fan_in = math.prod(weight[1:])
+        elif (len(shape) == 2 and shape[0] == shape[1]) or last in VECTORS:
             fan_in = shape[-1]
+        elif last == "reflections":
+            fan_in = shape[0]
         else:
             arrays[name] = np.zeros(shape, np.float32)
             continue

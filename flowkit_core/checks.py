@@ -83,6 +83,15 @@ def boolean_mask(name: str, value: object) -> tuple[bool, ...]:
     return tuple(mask)
 
 
+def image_shape(name: str, value: object) -> tuple[int, int, int]:
+    """Return the shape of an image as (channels, height, width)."""
+    extents = sequence(name, value)
+    if len(extents) != 3:
+        raise ValueError(f"{name}: expected (channels, height, width), got {extents}")
+    channels, height, width = (positive_int(f"{name}[{i}]", n) for i, n in enumerate(extents))
+    return channels, height, width
+
+
 def instance(name: str, value: object, expected: type) -> Any:
     """Return ``value`` if it is an instance of ``expected``."""
     if not isinstance(value, expected):

@@ -89,6 +89,17 @@ def half_mask(input_dim: int, *, flip: bool = False) -> tuple[bool, ...]:
     return tuple((i < (input_dim + 1) // 2) != flip for i in range(input_dim))
 
 
+def checkerboard_mask(height: int, width: int, *, flip: bool = False) -> Mask:
+    """Pixels of even row plus column pass through (True); ``flip`` swaps the roles. Any size.
+
+    Example:
+        >>> checkerboard_mask(2, 3)
+        array([[ True, False,  True],
+               [False,  True, False]])
+    """
+    return (np.add.outer(np.arange(height), np.arange(width)) % 2 == 0) != flip
+
+
 def natural_order(input_dim: int) -> tuple[int, ...]:
     """0, 1, ..., D-1."""
     return tuple(range(input_dim))

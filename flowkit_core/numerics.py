@@ -76,3 +76,9 @@ def spline_soft_bound(num_layers: int) -> float:
         [1.5, 1.5, 0.375]
     """
     return 0.75 * log_scale_bound(num_layers)
+
+
+# Smallest slope of a planar or Sylvester layer along a direction of its hidden units: none
+# contracts by more than a factor 100 there. Without a floor the slope could round to zero or below,
+# and with it the log-determinant to infinity; at 0.01 float32 still knows it to five digits.
+MIN_RESIDUAL_SLOPE = 0.01

@@ -8,13 +8,35 @@ class ConvergenceWarning(RuntimeWarning):
     """An iteration ended, out of steps, while its result still moved by more than rounding."""
 
 
+class InverseNotConverged(ArithmeticError):
+    """The iteration that inverts a planar or Sylvester layer ran out of steps.
+
+    A larger ``max_iterations`` of the recipe helps; the default is enough for any weights of
+    ordinary size.
+
+    Example:
+        >>> raise InverseNotConverged.of(3, 100)
+        Traceback (most recent call last):
+            ...
+        flowkit_core.reports.InverseNotConverged: inverse: 3 of 100 points have not converged ...
+    """
+
+    @classmethod
+    def of(cls, unfinished: int, total: int) -> "InverseNotConverged":
+        """The error for some of ``total`` points."""
+        return cls(
+            f"inverse: {unfinished} of {total} points have not converged within max_iterations of "
+            "a planar or Sylvester layer; give the recipe a larger max_iterations"
+        )
+
+
 @dataclass(frozen=True)
 class LayerRoundTrip:
     """How well one layer undoes itself on the points it was given.
 
     Args:
         layer: the layer's name.
-        method: how the direction was found: "closed form", "sweep" or "fixed_point".
+        method: how the direction was found: "closed form", "sweep", "fixed_point" or "newton".
         iterations: parallel passes that a fixed point took; None for the other methods.
         residual: largest ``|v - p(u)| / (1 + |v|)`` over points and coordinates, where u is what
             the layer made of v and p its other direction; NaN if either is not finite.

@@ -12,24 +12,33 @@ from jax.typing import DTypeLike
 from flowkit_core import checks, specs
 from flowkit_core.checkpoint import mismatch
 from flowkit_core.specs import FlowSpec
-from numpyro_flowkit.conditioners import MADE, MLP, draw_arrays
+from flowkit_core.specs.image_layers import InnerSpec
+from numpyro_flowkit.conditioners import MADE, MLP, ConvNet, draw_arrays
 from numpyro_flowkit.laws import law_from_spec
 from numpyro_flowkit.transforms import (
     ActNorm,
     Autoregressive,
     BatchNorm,
     Compose,
+    Conv1x1,
     Coupling,
     DiagonalAffine,
+    Flattened,
     Flow,
     HouseholderLinear,
+    ImageCoupling,
     InverseAutoregressive,
     Logit,
     LowRankLinear,
     LULinear,
     MaskedAutoregressive,
+    OnChannels,
     Permutation,
+    PerPixel,
+    Planar,
     QRLinear,
+    Squeezed,
+    Sylvester,
     TriangularAffine,
 )
 
@@ -163,6 +172,36 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> Flow:
     )
 
 
+def _planar(spec: specs.PlanarSpec, arrays: Arrays) -> Flow:
+    net = spec.conditioner
+    return Planar(
+        arrays["weight"],
+        arrays["bias"],
+        arrays["direction"],
+        activation=spec.activation,
+        conditioner=None if net is None else MLP(net, _inside("conditioner", arrays)),
+        context_dim=spec.context_dim,
+        max_iterations=spec.max_iterations,
+        spec=spec,
+    )
+
+
+def _image_coupling(spec: specs.ImageCouplingSpec, arrays: Arrays) -> Flow:
+    return ImageCoupling(
+        spec.image_shape,
+        spec.mask,
+        ConvNet(spec.conditioner, _inside("conditioner", arrays)),
+        law_from_spec(spec.law),
+        context_dim=spec.context_dim,
+        free=arrays.get("free"),
+        spec=spec,
+    )
+
+
+def _inner(spec: InnerSpec, arrays: Arrays) -> Any:
+    return _compile(spec.inner, _inside("inner", arrays))
+
+
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> Flow:
     layers = (_compile(s, _inside(f"layers.{i}", arrays)) for i, s in enumerate(spec.layers))
     return Compose(tuple(layers))
@@ -173,6 +212,14 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.MaskedAutoregressiveSpec: _autoregressive(MaskedAutoregressive),
     specs.InverseAutoregressiveSpec: _autoregressive(InverseAutoregressive),
     specs.CouplingSpec: _coupling,
+    specs.ImageCouplingSpec: _image_coupling,
+    specs.SqueezedSpec: lambda spec, arrays: Squeezed(_inner(spec, arrays)),
+    specs.OnChannelsSpec: lambda spec, arrays: OnChannels(_inner(spec, arrays), spec.num_channels),
+    specs.PerPixelSpec: lambda spec, arrays: PerPixel(
+        _inner(spec, arrays), spec.height, spec.width
+    ),
+    specs.Conv1x1Spec: lambda spec, arrays: Conv1x1(_inner(spec, arrays), spec.height, spec.width),
+    specs.FlattenedSpec: lambda spec, arrays: Flattened(_inner(spec, arrays), spec.image_shape),
     specs.LULinearSpec: LULinear,
     specs.QRLinearSpec: QRLinear,
     specs.DiagonalAffineSpec: DiagonalAffine,
@@ -183,5 +230,7 @@ _COMPILERS: dict[type[FlowSpec], Callable[[Any, Arrays], Flow]] = {
     specs.BatchNormSpec: BatchNorm,
     specs.LogitSpec: lambda spec, arrays: Logit(spec),
     specs.PermutationSpec: lambda spec, arrays: Permutation(spec),
+    specs.PlanarSpec: _planar,
+    specs.SylvesterSpec: Sylvester,
     specs.ComposeSpec: _compose,
 }

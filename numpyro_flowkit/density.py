@@ -58,7 +58,8 @@ def fit_density(
     Args:
         flow: a flow, or a recipe's result, which is then called with ``jax.random.key(seed)``.
             MAF and RealNVP score in one pass.
-        data: (n, D), finite; converted to the flow's dtype. Standardise it first.
+        data: (n, D), or (n, channels, height, width) for a flow of images, finite; converted to the
+            flow's dtype. Standardise it first.
         context: (n, context_dim), one row per row of data, for a conditional flow.
         base: distribution of z; the standard Normal by default.
         validation: fraction of rows held out to choose the best epoch; 0 trains on all.
@@ -95,11 +96,11 @@ def fit_density(
         validation, batch_size, num_epochs, learning_rate, schedule, max_grad_norm, patience, seed
     )
     flow = start_of(flow, settings.seed)
-    rows = _rows("data", data, flow, flow.input_dim)
+    rows = _rows("data", data, flow, flow.event_shape)
     outside = np.flatnonzero(~np.asarray(flow.codomain(rows)))
     check_supported_rows("data", outside, flow.codomain)
     check_context_given(context is not None, flow.context_dim)
-    contexts = None if context is None else _rows("context", context, flow, flow.context_dim)
+    contexts = None if context is None else _rows("context", context, flow, (flow.context_dim,))
     if contexts is not None:
         check_context_rows(len(contexts), len(rows))
     train, held_out = settings.split(len(rows))
@@ -141,18 +142,18 @@ def start_of(flow: Flow | FlowInit, seed: int) -> Flow:
     return start
 
 
-def _rows(name: str, values: ArrayLike, flow: Flow, num_columns: int) -> Array:
+def _rows(name: str, values: ArrayLike, flow: Flow, event_shape: tuple[int, ...]) -> Array:
     """Checked rows in the flow's dtype."""
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: expected floating numbers, got {array.dtype}")
-    check_data_shape(name, array.shape, num_columns)
+    check_data_shape(name, array.shape, event_shape)
     leaves = jax.tree.leaves(flow)
     if not leaves:
         raise ValueError("flow: expected trainable weights, got a flow that has none")
     with np.errstate(over="ignore"):  # what becomes infinite is reported by the check
         array = array.astype(jnp.result_type(*leaves))
-    check_finite_rows(name, np.flatnonzero(~np.isfinite(array).all(-1)))
+    check_finite_rows(name, np.flatnonzero(~np.isfinite(array).all(tuple(range(1, array.ndim)))))
     return jnp.asarray(array)
 
 
@@ -215,7 +216,7 @@ _ADAM = optax.scale_by_adam()
 
 def _loss(base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | None) -> Array:
     z, log_det = flow.inverse_and_log_det(rows, contexts)
-    return -jnp.mean(base_log_prob(base, z) + log_det)
+    return -jnp.mean(base_log_prob(base, z, len(flow.event_shape)) + log_det)
 
 
 def _training_loss(

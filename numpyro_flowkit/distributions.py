@@ -26,7 +26,8 @@ class FlowDistribution(dist.TransformedDistribution):
     mean zero, and its variance vanishes where q is the posterior; far from there it can be the
     larger one. In bounds of several weighted particles (`RenyiELBO`) leaving it out is a bias.
 
-    Shapes: event (D,), batch that of the base broadcast with the context's.
+    Shapes: event that of the flow, (D,) or (channels, height, width), batch that of the base
+    broadcast with the context's.
 
     Args:
         flow: a flow, or a flow with its context fixed.
@@ -111,7 +112,7 @@ class FlowDistribution(dist.TransformedDistribution):
         return x, [z, log_det, score]
 
     def log_prob(self, value: Array, intermediates: list[Any] | None = None) -> Array:
-        """Log-density of ``value``, (..., D); one inverse pass, none with intermediates."""
+        """Log-density of ``value``, (..., *event); one inverse pass, none with intermediates."""
         if jnp.size(value) == 0:  # NumPyro's checks and sums divide by the number of rows
             _, log_det = self.flow.inverse_and_log_det(value)
             return jnp.zeros(jnp.broadcast_shapes(log_det.shape, self.batch_shape), log_det.dtype)
@@ -119,20 +120,24 @@ class FlowDistribution(dist.TransformedDistribution):
 
     @validate_sample
     def _log_prob(self, value: Array, intermediates: list[Any] | None) -> Array:
+        rank = len(self.flow.event_shape)
         if intermediates is not None and self.path_gradient:
             z, log_det, score = lax.stop_gradient(intermediates)
-            log_prob = lax.stop_gradient(base_log_prob(self._base, z) - log_det)
+            log_prob = lax.stop_gradient(base_log_prob(self._base, z, rank) - log_det)
             # The bracket is zero; its gradient is that of the sample.
-            return log_prob + (score * (value - lax.stop_gradient(value))).sum(-1)
+            return log_prob + sum_rightmost(score * (value - lax.stop_gradient(value)), rank)
         if intermediates is not None:
             return super().log_prob(value, intermediates)
         z, log_det = self.flow.inverse_and_log_det(value)
-        return base_log_prob(self._base, z) + log_det
+        return base_log_prob(self._base, z, rank) + log_det
 
 
-def base_log_prob(base: dist.Distribution, z: Array) -> Array:
-    """Log-density of vectors z (..., D) under a base that may have single numbers as events."""
-    return sum_rightmost(base.log_prob(z), 1 - base.event_dim)
+def base_log_prob(base: dist.Distribution, z: Array, rank: int = 1) -> Array:
+    """Log-density of z under a base that may have single numbers as events.
+
+    Events of z have ``rank`` axes: 1 for vectors (..., D), 3 for images.
+    """
+    return sum_rightmost(base.log_prob(z), rank - base.event_dim)
 
 
 def base_score(base: dist.Distribution, z: Array) -> Array:
@@ -161,7 +166,7 @@ class StandardNormal(dist.Normal):
 
 
 def standard_normal(flow: Flow | ConditionedFlow) -> dist.Distribution:
-    """N(0, I) of the flow's dimension, in its dtype."""
+    """N(0, I) of the flow's event shape, in its dtype."""
     leaves = jax.tree.leaves(flow)
-    zeros = jnp.zeros(flow.input_dim, jnp.result_type(*leaves) if leaves else None)
-    return StandardNormal(zeros, jnp.ones_like(zeros)).to_event(1)
+    zeros = jnp.zeros(flow.event_shape, jnp.result_type(*leaves) if leaves else None)
+    return StandardNormal(zeros, jnp.ones_like(zeros)).to_event(len(flow.event_shape))

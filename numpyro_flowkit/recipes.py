@@ -18,8 +18,16 @@ from numpyro_flowkit.transforms import Compose
 P = ParamSpec("P")
 
 
-def _recipe(recipe: Callable[P, FlowSpec], example: str) -> Callable[P, FlowInit]:
-    """The core's recipe with this wing's return type; ``example`` is a call for its docstring."""
+def _recipe(
+    recipe: Callable[P, FlowSpec], example: str, *, shape: str = "3"
+) -> Callable[P, FlowInit]:
+    """The core's recipe with this wing's return type.
+
+    Args:
+        recipe: of the core.
+        example: a call for its docstring.
+        shape: of a point of the example's flow.
+    """
 
     @wraps(recipe)
     def initialiser(*args: P.args, **kwargs: P.kwargs) -> FlowInit:
@@ -40,8 +48,8 @@ def _recipe(recipe: Callable[P, FlowSpec], example: str) -> Callable[P, FlowInit
         "Example:",
         "    >>> import jax",
         f"    >>> flow = {example}(jax.random.key(0))",
-        "    >>> flow(jax.numpy.zeros((5, 3))).shape",
-        "    (5, 3)",
+        f"    >>> flow(jax.numpy.zeros((5, {shape}))).shape",
+        f"    (5, {shape})",
     ]
     initialiser.__doc__ = "\n".join(lines)
     return initialiser
@@ -60,7 +68,15 @@ low_rank_linear = _recipe(core.low_rank_linear, "low_rank_linear(3, rank=1)")
 logit = _recipe(core.logit, "logit(3)")
 batch_norm = _recipe(core.batch_norm, "batch_norm(3)")
 act_norm = _recipe(core.act_norm, "act_norm(3, started=True)")
+realnvp_image = _recipe(
+    core.realnvp_image, "realnvp_image((1, 4, 4), num_scales=2)", shape="1, 4, 4"
+)
+glow = _recipe(
+    core.glow, "glow((1, 4, 4), num_scales=2, num_steps=1, started=True)", shape="1, 4, 4"
+)
 permute = _recipe(core.permute, "permute(3, order=(2, 0, 1))")
+planar = _recipe(core.planar, "planar(3, num_layers=2)")
+sylvester = _recipe(core.sylvester, "sylvester(3, num_layers=2, rank=2)")
 
 
 def compose(*flows: FlowInit | Transform) -> FlowInit | Compose:

@@ -25,7 +25,7 @@ def round_trip(
 
     Args:
         flow: the flow; compositions are taken apart.
-        values: (..., D), z for "forward" and x for "inverse".
+        values: (..., D) or images, z for "forward" and x for "inverse".
         context: (..., context_dim) for a conditional flow, else None.
         direction: "forward" (base to data) or "inverse" (data to base).
 
@@ -53,11 +53,11 @@ def round_trip(
             "take one with jax.tree.map(lambda leaf: leaf[i], flow)"
         )
     (checked,), context = flow._checked("z" if forward else "x", (values,), context)
-    rows = []
+    rank, rows = len(flow.event_shape), []
     for part in _parts(flow, forward):
         method, iterations = _method(part, checked, context, forward)
-        result = _go(part, checked, context, forward)
-        back = _go(part, result, context, not forward)
+        result = _go(part, checked, context, forward, rank)
+        back = _go(part, result, context, not forward, rank)
         rows.append(_row(part, method, iterations, checked, back))
         checked = result
     return RoundTripReport(rows)
@@ -78,13 +78,14 @@ def _method(
     """How one layer finds the direction, and in how many iterations."""
     sequential = "sequential_forward" if forward else "sequential_inverse"
     if not isinstance(part, Autoregressive) or not getattr(part, sequential):
-        return "closed form", None
+        newton = not forward and getattr(part, "iterative_inverse", False)
+        return "newton" if newton else "closed form", None
     return part.method, part.iterations(values, context if part.context_dim else None)
 
 
-def _go(part: Transform, values: Array, context: Array | None, forward: bool) -> Array:
+def _go(part: Transform, values: Array, context: Array | None, forward: bool, rank: int) -> Array:
     apply = forward_part if forward else inverse_part
-    return apply(part, values, context)[0]
+    return apply(part, values, context, rank)[0]
 
 
 def _row(

@@ -119,7 +119,10 @@ def _whole(mesh: Any, rank: int) -> NamedSharding:
 
 
 def in_pieces(
-    function: Callable[..., Any], batch: Sequence[Array], other: Sequence[Any], ranks: Sequence[int]
+    function: Callable[..., Any],
+    batch: Sequence[tuple[Array, int]],
+    other: Sequence[Any],
+    ranks: Sequence[int],
 ) -> Callable[..., Any]:
     """The function, with results that lie where the rows of the batch do.
 
@@ -127,17 +130,24 @@ def in_pieces(
 
     Args:
         function: of these arrays, in whatever pytrees.
-        batch: arrays (..., n), the most significant first. The batch dimensions of the first are
-            those of the results; those of the others broadcast against them.
+        batch: arrays, each with how many dimensions it has beyond the batch's, the most significant
+            first. The batch dimensions of the first are those of the results; those of the others
+            broadcast against them.
         other: the other arrays.
         ranks: of each result, how many dimensions it has beyond the batch's.
     """
-    spread = [s for s in map(_explicit, (*batch, *other)) if s is not None]
+    arrays = (*(array for array, _ in batch), *other)
+    spread = [s for s in map(_explicit, arrays) if s is not None]
     if not spread:
         return function
-    rows: list[Any] = [None] * (batch[0].ndim - 1)  # of the batch, the last dimension first
-    for sharding in filter(None, map(_explicit, batch)):
-        for i, entry in enumerate(reversed(sharding.spec[:-1])):
+    first, rank = batch[0]
+    rows: list[Any] = [None] * (first.ndim - rank)  # of the batch, the last dimension first
+    for array, rank in batch:
+        sharding = _explicit(array)
+        if sharding is None:
+            continue
+        entries = (*sharding.spec, *(None,) * (array.ndim - len(sharding.spec)))
+        for i, entry in enumerate(reversed(entries[: array.ndim - rank])):
             used = {name for row in rows for name in _names(row)}
             if rows[i] is None and used.isdisjoint(_names(entry)):
                 rows[i] = entry

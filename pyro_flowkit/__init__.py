@@ -8,6 +8,7 @@ for _module in ("torch", "pyro"):
 from flowkit_core import CheckpointError, __version__
 from flowkit_core.bits import bits_per_dim
 from flowkit_core.diagnostics import GuideDiagnostics, to_arviz
+from flowkit_core.reports import InverseNotConverged
 from flowkit_core.warmup import kl_warmup
 from pyro_flowkit.bases import mixture_base, student_t_base
 from pyro_flowkit.build import build
@@ -40,6 +41,7 @@ from pyro_flowkit.recipes import (
     batch_norm,
     compose,
     diagonal_linear,
+    glow,
     householder_linear,
     iaf,
     logit,
@@ -48,8 +50,11 @@ from pyro_flowkit.recipes import (
     maf,
     nice,
     permute,
+    planar,
     qr_linear,
     realnvp,
+    realnvp_image,
+    sylvester,
     triangular_linear,
 )
 from pyro_flowkit.round_trip import round_trip
@@ -94,6 +99,7 @@ __all__ = [
     "FreeBitsELBO",
     "GuideDiagnostics",
     "ImportanceWeightedELBO",
+    "InverseNotConverged",
     "LatentSurgery",
     "PriorFitResult",
     "__version__",
@@ -114,6 +120,7 @@ __all__ = [
     "fit_guide",
     "fit_prior",
     "flow_prior",
+    "glow",
     "householder_linear",
     "iaf",
     "importance_log_likelihood_of",
@@ -133,13 +140,16 @@ __all__ = [
     "mutual_information",
     "nice",
     "permute",
+    "planar",
     "qr_linear",
     "realnvp",
+    "realnvp_image",
     "round_trip",
     "save_flow",
     "set_batch_statistics",
     "start_from_data",
     "student_t_base",
+    "sylvester",
     "to_arviz",
     "triangular_linear",
     "vamp_prior",

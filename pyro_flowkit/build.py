@@ -8,8 +8,9 @@ from torch import Tensor
 
 from flowkit_core import checks, specs
 from flowkit_core.checkpoint import mismatch
+from flowkit_core.specs.image_layers import InnerSpec
 from pyro_flowkit import transforms
-from pyro_flowkit.conditioners import MADE, MLP, draw_arrays
+from pyro_flowkit.conditioners import MADE, MLP, ConvNet, draw_arrays
 from pyro_flowkit.laws import law_from_spec
 
 Arrays = Mapping[str, Tensor]
@@ -82,6 +83,36 @@ def _coupling(spec: specs.CouplingSpec, arrays: Arrays) -> transforms.Flow:
     )
 
 
+def _planar(spec: specs.PlanarSpec, arrays: Arrays) -> transforms.Flow:
+    net = spec.conditioner
+    return transforms.Planar(
+        arrays["weight"],
+        arrays["bias"],
+        arrays["direction"],
+        activation=spec.activation,
+        conditioner=None if net is None else MLP(net, _inside("conditioner", arrays)),
+        context_dim=spec.context_dim,
+        max_iterations=spec.max_iterations,
+        spec=spec,
+    )
+
+
+def _image_coupling(spec: specs.ImageCouplingSpec, arrays: Arrays) -> transforms.Flow:
+    return transforms.ImageCoupling(
+        spec.image_shape,
+        spec.mask,
+        ConvNet(spec.conditioner, _inside("conditioner", arrays)),
+        law_from_spec(spec.law),
+        context_dim=spec.context_dim,
+        free=arrays.get("free"),
+        spec=spec,
+    )
+
+
+def _inner(spec: InnerSpec, arrays: Arrays) -> Any:
+    return _compile(spec.inner, _inside("inner", arrays))
+
+
 def _compose(spec: specs.ComposeSpec, arrays: Arrays) -> transforms.Flow:
     layers = [
         _compile(layer, _inside(f"layers.{i}", arrays)) for i, layer in enumerate(spec.layers)
@@ -98,6 +129,20 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
         transforms.InverseAutoregressive, spec, arrays
     ),
     specs.CouplingSpec: _coupling,
+    specs.ImageCouplingSpec: _image_coupling,
+    specs.SqueezedSpec: lambda spec, arrays: transforms.Squeezed(_inner(spec, arrays)),
+    specs.OnChannelsSpec: lambda spec, arrays: transforms.OnChannels(
+        _inner(spec, arrays), spec.num_channels
+    ),
+    specs.PerPixelSpec: lambda spec, arrays: transforms.PerPixel(
+        _inner(spec, arrays), spec.height, spec.width
+    ),
+    specs.Conv1x1Spec: lambda spec, arrays: transforms.Conv1x1(
+        _inner(spec, arrays), spec.height, spec.width
+    ),
+    specs.FlattenedSpec: lambda spec, arrays: transforms.Flattened(
+        _inner(spec, arrays), spec.image_shape
+    ),
     specs.LULinearSpec: transforms.LULinear,
     specs.QRLinearSpec: transforms.QRLinear,
     specs.DiagonalAffineSpec: transforms.DiagonalAffine,
@@ -108,5 +153,7 @@ _COMPILERS: dict[type[specs.FlowSpec], Callable[[Any, Arrays], transforms.Flow]]
     specs.BatchNormSpec: transforms.BatchNorm,
     specs.LogitSpec: lambda spec, arrays: transforms.Logit(spec),
     specs.PermutationSpec: lambda spec, arrays: transforms.Permutation(spec),
+    specs.PlanarSpec: _planar,
+    specs.SylvesterSpec: transforms.Sylvester,
     specs.ComposeSpec: _compose,
 }

@@ -51,7 +51,8 @@ def fit_density(
 
     Args:
         flow: the flow; MAF and RealNVP score in one pass.
-        data: (n, D), finite; converted to the flow's dtype and device. Standardise it first.
+        data: (n, D), or (n, channels, height, width) for a flow of images, finite; converted to the
+            flow's dtype and device. Standardise it first.
         context: (n, context_dim), one row per row of data, for a conditional flow.
         base: distribution of z; the standard Normal by default.
         validation: fraction of rows held out to choose the best epoch; 0 trains on all.
@@ -88,11 +89,11 @@ def fit_density(
     settings = FitSettings(
         validation, batch_size, num_epochs, learning_rate, schedule, max_grad_norm, patience, seed
     )
-    rows = _rows("data", data, flow, flow.input_dim)
+    rows = _rows("data", data, flow, flow.event_shape)
     outside = (~flow.codomain.check(rows)).nonzero()[:, 0].cpu().numpy()
     check_supported_rows("data", outside, flow.codomain)
     check_context_given(context is not None, flow.context_dim)
-    contexts = None if context is None else _rows("context", context, flow, flow.context_dim)
+    contexts = None if context is None else _rows("context", context, flow, (flow.context_dim,))
     if contexts is not None:
         check_context_rows(len(contexts), len(rows))
     train, held_out = settings.split(len(rows))
@@ -119,18 +120,20 @@ def fit_density(
     )
 
 
-def _rows(name: str, values: ArrayLike | Tensor, flow: Flow, num_columns: int) -> Tensor:
+def _rows(
+    name: str, values: ArrayLike | Tensor, flow: Flow, event_shape: tuple[int, ...]
+) -> Tensor:
     """Checked rows in the flow's dtype and on its device."""
     tensor = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if not tensor.is_floating_point():
         raise TypeError(f"{name}: expected floating numbers, got {tensor.dtype}")
-    check_data_shape(name, tuple(tensor.shape), num_columns)
+    check_data_shape(name, tuple(tensor.shape), event_shape)
     weight = next(flow.parameters(), None)
     if weight is None:
         raise ValueError("flow: expected trainable weights, got a flow that has none")
     # Checked after the conversion, in which large numbers may become infinite.
     tensor = tensor.to(dtype=weight.dtype, device=weight.device)
-    bad = (~torch.isfinite(tensor).all(-1)).nonzero()[:, 0]
+    bad = (~torch.isfinite(tensor).flatten(1).all(-1)).nonzero()[:, 0]
     check_finite_rows(name, bad.cpu().numpy())
     return tensor
 
@@ -164,7 +167,8 @@ class _Trainer:
         return rows[at], None if contexts is None else contexts[at]
 
     def _loss(self, z: Tensor, log_det: Tensor) -> Tensor:
-        return -(base_log_prob(self.base, z) + log_det).mean()
+        rank = len(self.flow.event_shape)
+        return -(base_log_prob(self.base, z, rank) + log_det).mean()
 
     def train_epoch(
         self, batches: NDArray[np.int64], rates: NDArray[np.float64]

@@ -22,7 +22,8 @@ class FlowDistribution(TransformedDistribution):
     mean zero, and its variance vanishes where q is the posterior; far from there it can be the
     larger one. In bounds of several weighted particles (`RenyiELBO`) leaving it out is a bias.
 
-    Shapes: event (D,); batch that of the base, broadcast with the context's.
+    Shapes: event that of the flow, (D,) or (channels, height, width); batch that of the base,
+    broadcast with the context's.
 
     Cost: sampling and scoring cost one evaluation of the flow each; scoring a sample that this
     object has just drawn costs none. Path gradients push a score through the flow beside the
@@ -30,7 +31,7 @@ class FlowDistribution(TransformedDistribution):
 
     Args:
         flow: a flow, or a flow with its context fixed.
-        base: distribution of z with event shape (D,); the standard Normal by default, in the
+        base: distribution of z with the flow's event shape; the standard Normal by default, in the
             flow's dtype and on its device.
         context: (..., context_dim) for a conditional flow.
         path_gradient: give the log-density of this object's own draws the path gradient (sticking
@@ -79,7 +80,7 @@ class FlowDistribution(TransformedDistribution):
         super().__init__(base, [self.flow], validate_args=validate_args)
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
-        """Draws of shape ``sample_shape + batch + (D,)``, differentiable by the weights."""
+        """Draws of shape ``sample_shape + batch + event``, differentiable by the weights."""
         # Under torch.jit.trace scores would be recorded as constants: the total gradient there.
         if not self.path_gradient or not torch.is_grad_enabled() or tracing():
             x: Tensor = super().rsample(torch.Size(sample_shape))
@@ -91,11 +92,11 @@ class FlowDistribution(TransformedDistribution):
         """Log-density in nats, of shape batch."""
         if self._drawn is not None and value is self._drawn.x and torch.is_grad_enabled():
             return self._drawn.log_prob_along_path()
-        # Torch cannot validate an empty batch; the flow checks its last dimension in any case.
+        # Torch cannot validate an empty batch; the flow checks its last dimensions in any case.
         if self._validate_args and (tracing() or value.numel()):
             self._validate_sample(value)
         z, log_det = self.flow.cached_inverse_and_log_det(value)
-        return base_log_prob(self.base_dist, z) + log_det
+        return base_log_prob(self.base_dist, z, len(self.flow.event_shape)) + log_det
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "FlowDistribution":
         """The same distribution with another batch shape."""
@@ -122,13 +123,14 @@ class _Drawn(NamedTuple):
         z = base.rsample(sample_shape)
         x, log_det, score = flow.forward_and_score(z, base_score(base, z))
         with torch.no_grad():
-            log_prob = base_log_prob(base, z) - log_det
+            log_prob = base_log_prob(base, z, len(flow.event_shape)) - log_det
         return cls(x, log_prob, score)
 
     def log_prob_along_path(self) -> Tensor:
         """The log-density, as a function of x alone as far as gradients go."""
         # The bracket is zero; its gradient is that of the sample.
-        return self.log_prob + (self.score * (self.x - self.x.detach())).sum(-1)
+        along = self.score * (self.x - self.x.detach())
+        return self.log_prob + along.sum(tuple(range(self.log_prob.dim() - along.dim(), 0)))
 
 
 def draw_and_score(
@@ -144,7 +146,7 @@ def draw_and_score(
         return drawn.x, drawn.log_prob_along_path()
     z = base.rsample(torch.Size((count,)))
     x, log_det = flow.forward_and_log_det(z)
-    return x, base_log_prob(base, z) - log_det
+    return x, base_log_prob(base, z, len(flow.event_shape)) - log_det
 
 
 def base_score(base: Distribution, z: Tensor) -> Tensor:
@@ -158,20 +160,21 @@ def base_score(base: Distribution, z: Tensor) -> Tensor:
     return score.detach()
 
 
-def base_log_prob(base: Distribution, z: Tensor) -> Tensor:
-    """Log-density of vectors z (..., D) under ``base``, which may have single numbers as events.
+def base_log_prob(base: Distribution, z: Tensor, rank: int = 1) -> Tensor:
+    """Log-density of z under ``base``, which may have single numbers as events.
 
-    Also for an empty batch, where torch's `Independent` fails.
+    Events of z have ``rank`` axes: 1 for vectors (..., D), 3 for images. Also for an empty batch,
+    where torch's `Independent` fails.
     """
     if isinstance(base, Independent) and base.reinterpreted_batch_ndims:
         inner: Tensor = base.base_dist.log_prob(z)
         return inner.sum(tuple(range(-base.reinterpreted_batch_ndims, 0)))
     log_prob: Tensor = base.log_prob(z)
-    return log_prob if base.event_shape else log_prob.sum(-1)
+    return log_prob if base.event_shape else log_prob.sum(tuple(range(-rank, 0)))
 
 
 def standard_normal(flow: Flow | ConditionedFlow) -> Distribution:
-    """N(0, I) of the flow's dimension, in its dtype and on its device."""
+    """N(0, I) of the flow's event shape, in its dtype and on its device."""
     # The first weight will do; a flow's dependencies would be a walk through all of them.
     weight: Tensor | None = next(flow.parameters(), None) if isinstance(flow, Flow) else None
     if weight is None:
@@ -179,5 +182,6 @@ def standard_normal(flow: Flow | ConditionedFlow) -> Distribution:
     # Made afresh rather than from the weight: a tensor derived from it would be a constant that
     # requires grad under torch.jit.trace (JitTrace_ELBO).
     dtype, device = (None, None) if weight is None else (weight.dtype, weight.device)
-    zeros = torch.zeros(flow.input_dim, dtype=dtype, device=device)
-    return Normal(zeros, torch.ones_like(zeros), validate_args=False).to_event(1)
+    zeros = torch.zeros(flow.event_shape, dtype=dtype, device=device)
+    normal = Normal(zeros, torch.ones_like(zeros), validate_args=False)
+    return normal.to_event(len(flow.event_shape))

@@ -19,13 +19,13 @@ _EXAMPLE = """Returns:
     Example:
         >>> import torch
         >>> flow = {call}
-        >>> x, log_det = flow.forward_and_log_det(torch.ones(4, 3))
+        >>> x, log_det = flow.forward_and_log_det(torch.ones(4, {shape}))
         >>> x.shape, log_det.shape
-        (torch.Size([4, 3]), torch.Size([4]))
+        (torch.Size([4, {shape}]), torch.Size([4]))
     """
 
 
-def _native(make_spec: Callable[P, FlowSpec], call: str) -> Callable[P, Flow]:
+def _native(make_spec: Callable[P, FlowSpec], call: str, *, shape: str = "3") -> Callable[P, Flow]:
     """The recipe of the same name and signature that returns a flow instead of a spec."""
 
     @functools.wraps(make_spec)
@@ -35,7 +35,7 @@ def _native(make_spec: Callable[P, FlowSpec], call: str) -> Callable[P, Flow]:
 
     recipe.__module__ = __name__  # so that it pickles, also inside functools.partial
     described = (make_spec.__doc__ or "").partition("Example:")[0]
-    recipe.__doc__ = described + _EXAMPLE.format(call=call)
+    recipe.__doc__ = described + _EXAMPLE.format(call=call, shape=shape)
     return recipe
 
 
@@ -52,7 +52,15 @@ low_rank_linear = _native(recipes.low_rank_linear, "low_rank_linear(3, rank=1)")
 logit = _native(recipes.logit, "logit(3)")
 batch_norm = _native(recipes.batch_norm, "batch_norm(3)")
 act_norm = _native(recipes.act_norm, "act_norm(3, started=True)")
+realnvp_image = _native(
+    recipes.realnvp_image, "realnvp_image((1, 4, 4), num_scales=2)", shape="1, 4, 4"
+)
+glow = _native(
+    recipes.glow, "glow((1, 4, 4), num_scales=2, num_steps=1, started=True)", shape="1, 4, 4"
+)
 permute = _native(recipes.permute, "permute(3, order=(2, 0, 1))")
+planar = _native(recipes.planar, "planar(3, num_layers=2)")
+sylvester = _native(recipes.sylvester, "sylvester(3, num_layers=2, rank=2)")
 
 
 def compose(*flows: Transform) -> Compose:

@@ -26,7 +26,7 @@ def round_trip(
 
     Args:
         flow: the flow; compositions are taken apart.
-        values: (..., D), z for "forward" and x for "inverse".
+        values: (..., D) or images, z for "forward" and x for "inverse".
         context: (..., context_dim) for a conditional flow, else None.
         direction: "forward" (base to data) or "inverse" (data to base).
 
@@ -45,10 +45,10 @@ def round_trip(
     checks.instance("flow", flow, Flow)
     forward = checks.choice("direction", direction, DIRECTIONS) == "forward"
     checked, context = flow._checked("z" if forward else "x", values, context)
-    rows = []
+    rank, rows = len(flow.event_shape), []
     for part in _parts(flow, forward):
-        result, method, iterations = _go(part, checked, context, forward)
-        back, _, _ = _go(part, result, context, not forward)
+        result, method, iterations = _go(part, checked, context, forward, rank)
+        back, _, _ = _go(part, result, context, not forward, rank)
         rows.append(_row(part, method, iterations, checked, back))
         checked = result
     return RoundTripReport(rows)
@@ -64,14 +64,15 @@ def _parts(part: Transform, forward: bool) -> Iterator[Transform]:
 
 
 def _go(
-    part: Transform, values: Tensor, context: Tensor | None, forward: bool
+    part: Transform, values: Tensor, context: Tensor | None, forward: bool, rank: int
 ) -> tuple[Tensor, str, int | None]:
     """Map by one layer; say by which method, and in how many iterations."""
     sequential = "sequential_forward" if forward else "sequential_inverse"
     if isinstance(part, Autoregressive) and getattr(part, sequential):
         return part.solve_sequential(values, context if part.context_dim else None)
     apply = forward_part if forward else inverse_part
-    return apply(part, values, context)[0], "closed form", None
+    newton = not forward and getattr(part, "iterative_inverse", False)
+    return apply(part, values, context, rank)[0], "newton" if newton else "closed form", None
 
 
 def _row(

@@ -4,16 +4,23 @@ Each row is a spec of the core; `arrays_for` gives it large random weights, sinc
 wrong Jacobians.
 """
 
+import math
+
 import numpy as np
+import pytest
 
 from flowkit_core import recipes as r
 from flowkit_core.specs import (
     AdditiveLaw,
     AffineLaw,
+    ChannelMask,
+    CheckerboardMask,
     ComposeSpec,
+    ConvNetSpec,
     CouplingSpec,
     DiagonalAffineSpec,
     FlowSpec,
+    ImageCouplingSpec,
     MLPSpec,
     SplineLaw,
     TriangularAffineSpec,
@@ -31,6 +38,22 @@ def coupling(mask, *, hidden=(12, 9), context_dim=0, law=None, volume_preserving
         num_outputs=law.num_conditioned * (len(mask) - sum(mask)),
     )
     return CouplingSpec(tuple(bool(m) for m in mask), net, law, volume_preserving)
+
+
+def image_coupling(image_shape, mask, *, hidden=(5,), context_dim=0, law=None):
+    """A single coupling of images with a plain network."""
+    law = AffineLaw(bound=1.5) if law is None else law
+    seen, moved = mask.channels(image_shape)
+    net = ConvNetSpec(
+        hidden_dims=hidden,
+        activation="tanh",
+        context_dim=context_dim,
+        num_inputs=seen,
+        num_outputs=law.num_conditioned * moved,
+        residual=False,
+        weight_norm=False,
+    )
+    return ImageCouplingSpec(image_shape, mask, net, law)
 
 
 CASES: dict[str, FlowSpec] = {
@@ -87,6 +110,19 @@ CASES: dict[str, FlowSpec] = {
     ),
     "act_norm_and_batch_norm": r.compose(r.act_norm(4, started=True), r.batch_norm(4)),
     "logit": r.compose(r.diagonal_linear(3), r.logit(3, alpha=0.45)),
+    "planar": r.planar(4, num_layers=1),
+    "planar_context": r.planar(
+        3, num_layers=2, activation="leaky_relu", context_dim=2, hidden_dims=(6,)
+    ),
+    "sylvester": r.sylvester(5, num_layers=1, rank=3),
+    "sylvester_householder": r.sylvester(
+        4, num_layers=1, rank=4, kind="householder", num_reflections=2, activation="leaky_relu"
+    ),
+    "sylvester_triangular": r.sylvester(4, num_layers=2, rank=2, kind="triangular"),
+    "residual_one_dim": r.compose(
+        r.planar(1, num_layers=1, context_dim=2, hidden_dims=(5,)),
+        r.sylvester(1, num_layers=1, rank=1, activation="leaky_relu"),
+    ),
     "compose": r.compose(
         r.qr_linear(4),
         r.maf(4, num_layers=1, hidden_dims=(6,), context_dim=2),
@@ -95,6 +131,39 @@ CASES: dict[str, FlowSpec] = {
         r.iaf(4, num_layers=1, hidden_dims=(6,), context_dim=2),
     ),
 }
+
+# Flows of images, at sizes at which a Jacobian is soon found.
+CASES |= {
+    "image_checkerboard_odd": image_coupling((1, 3, 3), CheckerboardMask(flip=True)),
+    "image_channels_context": image_coupling(
+        (3, 2, 2), ChannelMask((False, True, False)), context_dim=2
+    ),
+    "image_channels_spline": image_coupling(
+        (3, 2, 2), ChannelMask((True, True, False)), law=SplineLaw(num_bins=3, bound=2.5)
+    ),
+    "realnvp_image": r.realnvp_image(
+        (2, 4, 6), num_scales=2, num_couplings=1, hidden_channels=3, activation="silu"
+    ),
+    "glow_context": r.glow(
+        (1, 4, 4),
+        num_scales=2,
+        num_steps=1,
+        hidden_channels=3,
+        context_dim=2,
+        started=True,
+        activation="elu",
+    ),
+}
+
+# Many convolutions, each of which takes XLA a while: of these the default tests do what
+# tests/both/test_image_flows.py does, which is enough for what joins their layers.
+SLOW_CASES = {"image_channels_spline", "realnvp_image", "glow_context"}
+
+
+def params(names):
+    """Names of cases for ``pytest.mark.parametrize``, those of long compilations marked slow."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in SLOW_CASES else n for n in names]
+
 
 CONTEXT_CASES = sorted(name for name, spec in CASES.items() if spec.context_dim)
 SEQUENTIAL_CASES = sorted(
@@ -107,7 +176,7 @@ def arrays_for(spec: FlowSpec, *, seed: int = 0, dtype=np.float64) -> dict[str, 
     rng = np.random.default_rng(seed)
     arrays = {}
     for array in spec.arrays():
-        fan_in = array.shape[-1] if len(array.shape) > 1 else 4
+        fan_in = math.prod(array.shape[1:]) if len(array.shape) > 1 else 4
         arrays[array.name] = rng.normal(size=array.shape) * 1.4 / np.sqrt(max(fan_in, 1))
     return {name: values.astype(dtype) for name, values in arrays.items()}
 
@@ -115,9 +184,14 @@ def arrays_for(spec: FlowSpec, *, seed: int = 0, dtype=np.float64) -> dict[str, 
 def points_for(spec: FlowSpec, shape=(6,), *, seed: int = 1, dtype=np.float64):
     """Random points and a context of the same batch shape (None without context)."""
     rng = np.random.default_rng(seed)
-    z = rng.normal(size=(*shape, spec.input_dim)).astype(dtype)
+    z = rng.normal(size=(*shape, *spec.event_shape)).astype(dtype)
     context = rng.normal(size=(*shape, spec.context_dim)).astype(dtype)
     return z, context if spec.context_dim else None
+
+
+def batch_of(spec: FlowSpec, points) -> tuple[int, ...]:
+    """The batch shape of points of a flow."""
+    return points.shape[: -len(spec.event_shape)]
 
 
 def layers_of(spec: FlowSpec) -> list[FlowSpec]:

@@ -11,6 +11,7 @@ from tests.code_blocks import blocks_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EXAMPLES = [(block.heading, block.code) for block in blocks_of(ROOT / "README.md")]
 
 
@@ -37,9 +38,9 @@ def test_an_example_runs_and_prints_finite_numbers(title, code, tmp_path):
     assert not re.search(r"\b(nan|inf)\b", done.stdout), done.stdout
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README + CONTRIBUTING))
 def test_a_link_leads_to_a_file(link):
-    assert (ROOT / link).exists()
+    assert (ROOT / link.partition("#")[0]).exists()
 
 
 def test_the_commands_are_targets_of_the_makefile():

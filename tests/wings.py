@@ -48,7 +48,8 @@ class PyroWing:
             )
             for i, point in enumerate(points)
         ]
-        return torch.stack(jacobians)
+        jacobians = torch.stack(jacobians)
+        return jacobians.reshape(len(points), points[0].size, points[0].size)
 
     def log_det_by_autodiff(self, flow, method, points, context):
         jacobians = self.jacobians_by_autodiff(flow, method, points, context)
@@ -57,8 +58,8 @@ class PyroWing:
     def score_by_autodiff(self, flow, x, context):
         leaf = self.array(x).requires_grad_()
         z, log_det = flow.inverse_and_log_det(leaf, self.array(context))
-        log_density = -0.5 * (z**2).sum(-1) + log_det
-        return self.numpy(torch.autograd.grad(log_density.sum(), leaf)[0])
+        log_density = -0.5 * (z**2).sum() + log_det.sum()
+        return self.numpy(torch.autograd.grad(log_density, leaf)[0])
 
     def weight_gradients(self, flow, method, points, context, cotangents):
         """Gradient of <outputs, cotangents> with respect to every array."""
@@ -83,6 +84,7 @@ def _log_det_by_autodiff(method, flow, points, context):
         return getattr(flow, method)(point, given)[0]
 
     jacobians = jax.vmap(jax.jacrev(one), (0, None if context is None else 0))(points, context)
+    jacobians = jacobians.reshape(len(points), points[0].size, points[0].size)
     return jnp.linalg.slogdet(jacobians).logabsdet
 
 
@@ -90,7 +92,7 @@ def _log_det_by_autodiff(method, flow, points, context):
 def _score_by_autodiff(flow, x, context):
     def log_density(x):
         z, log_det = flow.inverse_and_log_det(x, context)
-        return jnp.sum(-0.5 * (z**2).sum(-1) + log_det)
+        return -0.5 * (z**2).sum() + log_det.sum()
 
     return jax.grad(log_density)(x)
 

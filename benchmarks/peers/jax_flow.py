@@ -71,7 +71,7 @@ class JaxOperation:
 
     def fresh(self):
         """An input that no call has seen."""
-        values = self.generator.standard_normal((self.case.batch, self.case.dim))
+        values = self.generator.standard_normal((self.case.batch, *self.case.event_shape))
         return jax.block_until_ready(jnp.asarray(values, jnp.float32))
 
     def call(self, values):

@@ -9,12 +9,12 @@ from benchmarks.peers.torch_flow import TorchFlow, chain, fill, redraw
 def build(case):
     if case.family == "lu":
         return _lu(case)
-    layers = torch.nn.ModuleList(_realnvp(case) if case.family == "realnvp" else _maf(case))
+    layers = torch.nn.ModuleList(_MAKE[case.family](case))
     redraw(layers).to(case.device)
     forward = [layer.forward for layer in layers]
     inverse = [layer.inverse for layer in reversed(layers)]
     # The layer's parallel direction is its forward one: a MAF scores by it.
-    score, sample = (inverse, forward) if case.family == "realnvp" else (forward, inverse)
+    score, sample = (forward, inverse) if case.family == "maf" else (inverse, forward)
     return TorchFlow(
         parameters=list(layers.parameters()),
         score=lambda x: chain(score, x),
@@ -42,6 +42,24 @@ def _realnvp(case):
         yield nf.flows.AffineCouplingBlock(
             nf.nets.MLP([half, case.hidden, case.hidden, 2 * (case.dim - half)])
         )
+
+
+def _image_coupling(case):
+    half, hidden = case.image_shape[0] // 2, case.hidden
+    net = nf.nets.ConvNet2d((half, hidden, hidden, 2 * half), (3, 3, 3))
+    yield nf.flows.AffineCouplingBlock(net, scale_map="sigmoid")
+
+
+def _conv1x1(case):
+    yield nf.flows.Invertible1x1Conv(case.image_shape[0], use_lu=True)
+
+
+_MAKE = {
+    "maf": _maf,
+    "realnvp": _realnvp,
+    "image_coupling": _image_coupling,
+    "conv1x1": _conv1x1,
+}
 
 
 def _lu(case):

@@ -4,12 +4,14 @@ import torch
 from pyro.distributions import transforms
 from pyro.nn import AutoRegressiveNN, DenseNN
 
-from benchmarks.peers.torch_flow import TorchFlow, chain, redraw
+from benchmarks.peers.torch_flow import TorchFlow, chain, fill, redraw
 
 
 def build(case):
     if case.family == "lu":
         return _lu(case)
+    if case.family in ("planar", "sylvester"):
+        return _residual(case)
     layers = _realnvp(case) if case.family == "realnvp" else _maf(case)
     nets = torch.nn.ModuleList([t for t in layers if isinstance(t, torch.nn.Module)])
     redraw(nets).to(case.device)
@@ -83,4 +85,17 @@ def _lu(case):
         sample_and_log_det=_forward(layer),
         log_det=lambda z: layer.log_abs_det_jacobian(z, z),
         point=lambda values: values[..., None, None],
+    )
+
+
+def _residual(case):
+    """They have no inverse."""
+    make = {"planar": transforms.Planar, "sylvester": transforms.Sylvester}[case.family]
+    layers = torch.nn.ModuleList([make(case.dim) for _ in range(case.layers)])
+    fill(*layers.parameters(), dim=case.dim)
+    return TorchFlow(
+        parameters=list(layers.parameters()),
+        score=None,
+        sample=_values_only(layers, inverse=False),
+        sample_and_log_det=lambda z: chain([_forward(t) for t in layers], z),
     )

@@ -17,7 +17,7 @@ class TorchFlow:
 
     Args:
         parameters: every weight.
-        score: x -> (z, log_det), data to base.
+        score: x -> (z, log_det), data to base; None where there is no inverse.
         sample: z -> x, base to data, by the cheapest way that the library has.
         sample_and_log_det: z -> (x, log_det).
         log_det: z -> log-determinant alone, of linear layers only.
@@ -25,7 +25,7 @@ class TorchFlow:
     """
 
     parameters: list
-    score: Callable
+    score: Callable | None
     sample: Callable
     sample_and_log_det: Callable
     log_det: Callable | None = None
@@ -33,10 +33,10 @@ class TorchFlow:
 
 
 def redraw(module):
-    """Draw weights and biases of every linear layer uniformly from +-1/sqrt(fan_in)."""
+    """Draw weights and biases of dense layers and convolutions uniformly from +-1/sqrt(fan_in)."""
     for layer in module.modules():
-        if isinstance(layer, torch.nn.Linear):
-            bound = layer.in_features**-0.5
+        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            bound = layer.weight[0].numel() ** -0.5
             torch.nn.init.uniform_(layer.weight, -bound, bound)
             torch.nn.init.uniform_(layer.bias, -bound, bound)
     return module
@@ -68,6 +68,8 @@ class TorchOperation:
         self.generator = torch.Generator().manual_seed(1)
         if operation == "log_det" and flow.log_det is None:
             raise ValueError("no log-determinant of its own")
+        if operation in ("score", "score_grad") and flow.score is None:
+            raise ValueError("no inverse")
         self.call = {
             "score": self._plain(flow.score),
             "sample": self._plain(flow.sample),
@@ -79,7 +81,8 @@ class TorchOperation:
     def fresh(self):
         """An input that no call has seen: some libraries cache by tensor identity."""
         values = torch.randn(self.case.batch, self.case.dim, generator=self.generator)
-        return self.flow.point(values.to(self.case.device))
+        values = values.to(self.case.device).reshape(-1, *self.case.event_shape)
+        return self.flow.point(values)
 
     def wait(self):
         """Return once the device has finished."""

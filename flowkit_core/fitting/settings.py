@@ -120,14 +120,16 @@ def _shown(rows: NDArray[np.int64]) -> str:
     return f"rows {shown}{more}"
 
 
-def check_data_shape(name: str, shape: tuple[int, ...], num_columns: int) -> None:
-    """Raise unless ``shape`` is (at least two rows, ``num_columns``).
+def check_data_shape(name: str, shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
+    """Raise unless ``shape`` is (at least two rows, *event_shape).
 
     Raises:
         ValueError: otherwise.
     """
-    if len(shape) != 2 or shape[1] != num_columns:
-        raise ValueError(f"{name}: expected shape (n, {num_columns}), got {shape}")
+    if shape[1:] != event_shape:
+        expected = ", ".join(map(str, event_shape))
+        hint = "; images are (n, channels, height, width)" if len(event_shape) == 3 else ""
+        raise ValueError(f"{name}: expected shape (n, {expected}), got {shape}{hint}")
     if shape[0] < 2:
         raise ValueError(f"{name}: expected at least two rows to fit a density, got {shape[0]}")
 

@@ -47,7 +47,8 @@ def warped_grid(
     """
     extent = checks.positive_float("extent", extent)
     lines = _lines(extent, checks.int_at_least("num_lines", num_lines, 2))
-    circles = _circles(extent)
+    radii = [float(r) for r in range(1, int(extent) + 1)] or [extent]
+    circles = _circles(radii)
     z = np.concatenate([*lines, circles])  # (curves, points, 2)
     flat = z.reshape(-1, 2)
     x = called("transform", transform, flat, flat.shape).reshape(z.shape)
@@ -68,7 +69,10 @@ def warped_grid(
         )  # fmt: skip
         if max(width) <= _MAX_ASPECT * min(width):
             axes.set_aspect("equal")
+        axes.locator_params(nbins=6)
         without_frame(axes)
+    circle_label = "|z| = " + ", ".join(f"{r:g}" for r in radii[:3]) + ", ..." * (len(radii) > 3)
+    figure.axes[0].lines[-1].set_label(circle_label)
     figure.legend(
         handles=[figure.axes[0].lines[i] for i in (0, len(lines[0]), -1)],
         loc="outside lower center", frameon=False, ncols=3,
@@ -84,11 +88,10 @@ def _lines(extent: float, count: int) -> tuple[Floats, Floats]:
     return np.stack([fixed, along], -1), np.stack([along, fixed], -1)
 
 
-def _circles(extent: float) -> Floats:
-    """Circles of whole radii, one at least, (circles, points, 2)."""
-    radii = np.arange(1, int(extent) + 1)[:, None] if extent >= 1 else np.array([[extent]])
+def _circles(radii: list[float]) -> Floats:
+    """Circles about the origin, (circles, points, 2)."""
     angle = np.linspace(0, 2 * np.pi, _PER_LINE)
-    return np.stack([radii * np.cos(angle), radii * np.sin(angle)], -1)
+    return np.outer(radii, np.stack([np.cos(angle), np.sin(angle)], -1)).reshape(-1, _PER_LINE, 2)
 
 
 def _draw(axes: Any, curves: Floats, count: int) -> None:
@@ -96,9 +99,8 @@ def _draw(axes: Any, curves: Floats, count: int) -> None:
     looks = (
         (curves[:count], {"color": COLOURS[0], "linewidth": 1.1, "label": "z[0] fixed"}),
         (curves[count : 2 * count], {"color": COLOURS[1], "linewidth": 0.6, "label": "z[1] fixed"}),
-        (curves[2 * count :], {"color": "black", "linewidth": 1.4, "linestyle": "--",
-                               "label": "|z| = 1, 2, ..."}),
-    )  # fmt: skip
+        (curves[2 * count :], {"color": "black", "linewidth": 1.4, "linestyle": "--"}),
+    )
     for group, look in looks:
         for curve in group:
             axes.plot(*curve.T, **look)

@@ -6,6 +6,7 @@ Direction (base to data): ``flow(z)`` samples, ``flow.inv(x)`` scores.
 from flowkit_core.recipes.autoregressive import iaf, maf
 from flowkit_core.recipes.composition import compose
 from flowkit_core.recipes.coupling import nice, realnvp
+from flowkit_core.recipes.image import glow, realnvp_image
 from flowkit_core.recipes.linear import (
     diagonal_linear,
     householder_linear,
@@ -17,12 +18,14 @@ from flowkit_core.recipes.linear import (
 )
 from flowkit_core.recipes.logit import logit
 from flowkit_core.recipes.normalisation import act_norm, batch_norm
+from flowkit_core.recipes.residual import planar, sylvester
 
 __all__ = [
     "act_norm",
     "batch_norm",
     "compose",
     "diagonal_linear",
+    "glow",
     "householder_linear",
     "iaf",
     "logit",
@@ -31,7 +34,10 @@ __all__ = [
     "maf",
     "nice",
     "permute",
+    "planar",
     "qr_linear",
     "realnvp",
+    "realnvp_image",
+    "sylvester",
     "triangular_linear",
 ]

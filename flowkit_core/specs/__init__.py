@@ -9,7 +9,17 @@ from flowkit_core.specs.autoregressive import (
 from flowkit_core.specs.base import ArraySpec, FlowSpec, Spec
 from flowkit_core.specs.compose import ComposeSpec
 from flowkit_core.specs.conditioners import ACTIVATIONS, ConditionerSpec, MADESpec, MLPSpec
+from flowkit_core.specs.conv_net import ConvNetSpec
 from flowkit_core.specs.coupling import CouplingSpec
+from flowkit_core.specs.image_coupling import ImageCouplingSpec
+from flowkit_core.specs.image_layers import (
+    Conv1x1Spec,
+    FlattenedSpec,
+    OnChannelsSpec,
+    PerPixelSpec,
+    SqueezedSpec,
+)
+from flowkit_core.specs.image_masks import ChannelMask, CheckerboardMask, ImageMaskSpec
 from flowkit_core.specs.laws import LAWS, AdditiveLaw, AffineLaw, LawSpec, SplineLaw
 from flowkit_core.specs.linear import (
     AffineSpec,
@@ -23,6 +33,14 @@ from flowkit_core.specs.linear import (
 )
 from flowkit_core.specs.logit import LogitSpec
 from flowkit_core.specs.normalisation import ActNormSpec, BatchNormSpec
+from flowkit_core.specs.residual import (
+    ChosenColumns,
+    ColumnsSpec,
+    HouseholderColumns,
+    OrthogonalColumns,
+    PlanarSpec,
+    SylvesterSpec,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,12 +53,22 @@ __all__ = [
     "ArraySpec",
     "AutoregressiveSpec",
     "BatchNormSpec",
+    "ChannelMask",
+    "CheckerboardMask",
+    "ChosenColumns",
+    "ColumnsSpec",
     "ComposeSpec",
     "ConditionerSpec",
+    "Conv1x1Spec",
+    "ConvNetSpec",
     "CouplingSpec",
     "DiagonalAffineSpec",
+    "FlattenedSpec",
     "FlowSpec",
+    "HouseholderColumns",
     "HouseholderLinearSpec",
+    "ImageCouplingSpec",
+    "ImageMaskSpec",
     "InverseAutoregressiveSpec",
     "LULinearSpec",
     "LawSpec",
@@ -49,9 +77,15 @@ __all__ = [
     "MADESpec",
     "MLPSpec",
     "MaskedAutoregressiveSpec",
+    "OnChannelsSpec",
+    "OrthogonalColumns",
+    "PerPixelSpec",
     "PermutationSpec",
+    "PlanarSpec",
     "QRLinearSpec",
     "Spec",
     "SplineLaw",
+    "SqueezedSpec",
+    "SylvesterSpec",
     "TriangularAffineSpec",
 ]

@@ -89,14 +89,36 @@ class Spec(ABC):
         return cls.from_dict(checks.instance("spec", data, dict))
 
 
-class FlowSpec(Spec):
-    """Architecture of a flow: an invertible map of real vectors, base to data.
+# Far more than a flow needs, and few enough that nothing that recurses through the layers (reading,
+# hashing, copying, pickling) meets Python's recursion limit.
+MAX_NESTING = 64
 
-    Subclasses give ``input_dim``, and override ``context_dim`` and the two cost properties where
-    they differ from the defaults.
+
+class FlowSpec(Spec):
+    """Architecture of a flow: an invertible map of real vectors, or images, base to data.
+
+    Subclasses give ``input_dim``, and override ``event_shape``, ``context_dim`` and the two cost
+    properties where they differ from the defaults.
     """
 
     input_dim: int
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one point: (D,) of a vector, (channels, height, width) of an image."""
+        return (self.input_dim,)
+
+    @property
+    def nesting(self) -> int:
+        """How deep flows stand inside this one; 0 for a single layer."""
+        return 0
+
+    def _check_nesting(self, name: str) -> None:
+        if self.nesting > MAX_NESTING:
+            raise ValueError(
+                f"{name}: expected compositions nested at most {MAX_NESTING} deep, got "
+                f"{self.nesting}; one composition of all the layers is the same flow"
+            )
 
     @property
     def context_dim(self) -> int:

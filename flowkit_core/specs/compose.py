@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from flowkit_core import checks
 from flowkit_core.specs.base import ArraySpec, FlowSpec, prefixed
 
-# Far more than a flow needs, and few enough that nothing that recurses through the layers (reading,
-# hashing, copying, pickling) meets Python's recursion limit.
-MAX_NESTING = 64
-
 
 @dataclass(frozen=True)
 class ComposeSpec(FlowSpec, kind="compose"):
@@ -17,7 +13,7 @@ class ComposeSpec(FlowSpec, kind="compose"):
     Conditional layers must agree on the length of the context; unconditional ones ignore it.
 
     Args:
-        layers: one or more specs of equal ``input_dim``.
+        layers: one or more specs of equal ``event_shape``.
     """
 
     layers: tuple[FlowSpec, ...]
@@ -28,11 +24,7 @@ class ComposeSpec(FlowSpec, kind="compose"):
             raise ValueError("layers: expected at least one flow, got none")
         for i, layer in enumerate(self.layers):
             checks.instance(f"layers[{i}]", layer, FlowSpec)
-        if self.nesting > MAX_NESTING:
-            raise ValueError(
-                f"layers: expected compositions nested at most {MAX_NESTING} deep, got "
-                f"{self.nesting}; one composition of all the layers is the same flow"
-            )
+        self._check_nesting("layers")
         for i, layer in enumerate(self.layers[:-1]):
             if layer.data_interval is not None:
                 raise ValueError(
@@ -40,23 +32,30 @@ class ComposeSpec(FlowSpec, kind="compose"):
                     f"as its real base side; expected it to be the last, got {layer.summary()} as "
                     f"one of {len(self.layers)}"
                 )
-        dims = [layer.input_dim for layer in self.layers]
-        if len(set(dims)) > 1:
-            raise ValueError(f"layers: expected equal input_dim, got {dims}")
+        shapes = [layer.event_shape for layer in self.layers]
+        if len(set(shapes)) > 1:
+            if all(len(shape) == 1 for shape in shapes):
+                dims = [layer.input_dim for layer in self.layers]
+                raise ValueError(f"layers: expected equal input_dim, got {dims}")
+            raise ValueError(f"layers: expected equal event shapes, got {shapes}")
         contexts = sorted({layer.context_dim for layer in self.layers} - {0})
         if len(contexts) > 1:
             raise ValueError(f"layers: expected one context_dim, got {contexts}")
 
     @property
     def nesting(self) -> int:
-        """How deep compositions stand inside this one; 1 if none does."""
-        inner = (layer.nesting for layer in self.layers if isinstance(layer, ComposeSpec))
-        return 1 + max(inner, default=0)
+        """How deep flows stand inside this one; 1 if the layers are single ones."""
+        return 1 + max(layer.nesting for layer in self.layers)
 
     @property
     def input_dim(self) -> int:  # type: ignore[override]
         """Number of coordinates D."""
         return self.layers[0].input_dim
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one point, the same for all layers."""
+        return self.layers[0].event_shape
 
     @property
     def context_dim(self) -> int:

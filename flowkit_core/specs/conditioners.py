@@ -33,6 +33,13 @@ class ConditionerSpec(Spec):
             self, "context_dim", checks.int_at_least("context_dim", self.context_dim, 0)
         )
 
+    def _check_residual(self, residual: bool) -> None:
+        if residual and len(set(self.hidden_dims)) != 1:
+            raise ValueError(
+                "hidden_dims: residual blocks need one or more equal widths, "
+                f"got {self.hidden_dims}"
+            )
+
     def layer_sizes(self) -> list[tuple[int, int, int]]:
         """Outputs, inputs and mean number of inputs seen, of each linear layer."""
         raise NotImplementedError
@@ -100,11 +107,7 @@ class MADESpec(ConditionerSpec, kind="made"):
         object.__setattr__(self, "input_dim", checks.positive_int("input_dim", self.input_dim))
         object.__setattr__(self, "num_params", checks.positive_int("num_params", self.num_params))
         checks.boolean("residual", self.residual)
-        if self.residual and len(set(self.hidden_dims)) != 1:
-            raise ValueError(
-                "hidden_dims: residual blocks need one or more equal widths, "
-                f"got {self.hidden_dims}"
-            )
+        self._check_residual(self.residual)
 
     @cached_property
     def degrees(self) -> tuple[masks.Degrees, ...]:

@@ -132,6 +132,14 @@ class Conditioner:
             return outputs
         return outputs + product(context, self.arrays["context_weight"])
 
+    def residual_call(self, inputs: Array, context: Array | None = None) -> Array:
+        """The same layers in pre-activation residual blocks of two, between the first and last."""
+        stream = self.first(inputs, context)
+        for layer in range(1, self.num_layers - 1, 2):
+            inner = self.activation(self.linear(layer, self.activation(stream)))
+            stream = stream + self.linear(layer + 1, inner)
+        return self.linear(self.num_layers - 1, self.activation(stream))
+
     def __call__(self, inputs: Array, context: Array | None = None) -> Array:
         """Map (..., inputs) and a context (..., context_dim) to (..., outputs)."""
         outputs = self.first(inputs, context)

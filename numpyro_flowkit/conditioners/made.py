@@ -63,8 +63,4 @@ class MADE(Conditioner):
         """Map (..., D) and a context (..., context_dim) to (..., num_params * D)."""
         if not self.spec.residual:
             return super().__call__(inputs, context)
-        stream = self.first(inputs, context)
-        for layer in range(1, self.num_layers - 1, 2):
-            inner = self.activation(self.linear(layer, self.activation(stream)))
-            stream = stream + self.linear(layer + 1, inner)
-        return self.linear(self.num_layers - 1, self.activation(stream))
+        return self.residual_call(inputs, context)

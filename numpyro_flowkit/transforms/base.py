@@ -11,15 +11,16 @@ from jax import Array, lax
 
 from flowkit_core.specs import FlowSpec
 from numpyro_flowkit.spread import in_pieces
-from numpyro_flowkit.transforms.checks import broadcast_batch, floating, last_dim
+from numpyro_flowkit.transforms.checks import broadcast_batch, floating, last_dim, last_dims
 from numpyro_flowkit.transforms.native import NativeTransform, Shape
+from numpyro_flowkit.transforms.newton import raise_unless_found
 
 if TYPE_CHECKING:
     from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 
 
 class Flow(NativeTransform):
-    """An invertible map of real vectors, base z to data x, with weights as pytree leaves.
+    """An invertible map of real vectors or images, base z to data x, with weights as leaves.
 
     Every flow offers value and log-determinant in both directions in one call; ``flow(z)``,
     ``flow.inv(x)``, ``call_with_intermediates`` and ``log_abs_det_jacobian`` derive from them, so
@@ -27,12 +28,13 @@ class Flow(NativeTransform):
 
     Shapes: z and x (..., D) with any batch dimensions, also none and empty ones; context
     (..., context_dim), its batch dimensions broadcast against those of z and x; log-determinants
-    (...), in nats. A flow whose leaves carry further leading dimensions (made by
-    ``jax.vmap(init)(keys)``) is a batch of flows: its ``batch_shape`` broadcasts likewise.
+    (...), in nats. For a flow of images z and x are (..., channels, height, width). A flow whose
+    leaves carry further leading dimensions (made by ``jax.vmap(init)(keys)``) is a batch of flows:
+    its ``batch_shape`` broadcasts likewise.
 
     Subclasses set ``leaf_names`` and ``static_names``, which together name all of their state,
     implement the hooks with a leading underscore, whose arguments are checked, and give
-    ``input_dim`` and ``context_dim``.
+    ``input_dim``, ``context_dim`` and, for images, ``event_shape``.
 
     Attributes:
         spec: the architecture as data; None if a user's own network or law is inside.
@@ -45,6 +47,11 @@ class Flow(NativeTransform):
     context_dim: int
 
     @property
+    def event_shape(self) -> Shape:
+        """Shape of one point: (D,), or (channels, height, width) of images."""
+        return (self.input_dim,)
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether ``flow(z)`` goes coordinate by coordinate; the other direction is one pass."""
         return False
@@ -52,6 +59,11 @@ class Flow(NativeTransform):
     @property
     def sequential_inverse(self) -> bool:
         """Whether ``flow.inv(x)`` goes coordinate by coordinate."""
+        return False
+
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether ``flow.inv(x)`` is found by Newton's method, within a budget of steps."""
         return False
 
     @property
@@ -137,7 +149,10 @@ class Flow(NativeTransform):
             ValueError, TypeError: as `forward_and_log_det`.
         """
         values, context = self._checked("x", (x,), context)
-        return self._evaluated(type(self)._inverse_and_log_det, values, context)
+        found = self._evaluated(type(self)._inverse_and_log_det, values, context)
+        if self.iterative_inverse:
+            raise_unless_found(values[0], found[0], jax.tree.leaves((self, context)))
+        return found
 
     def forward_and_score(
         self, z: Array, score: Array, context: Array | None = None
@@ -199,13 +214,13 @@ class Flow(NativeTransform):
 
     def forward_shape(self, shape: Shape) -> Shape:
         """Shape of x for a z of that shape: batch dimensions broadcast with the weights'."""
-        last_dim("z", shape, self.input_dim)
-        return (*jnp.broadcast_shapes(shape[:-1], self.batch_shape), self.input_dim)
+        last_dims("z", shape, self.event_shape)
+        return (*jnp.broadcast_shapes(self._batch(shape), self.batch_shape), *self.event_shape)
 
     def inverse_shape(self, shape: Shape) -> Shape:
         """Shape of z for an x of that shape."""
-        last_dim("x", shape, self.input_dim)
-        return (*jnp.broadcast_shapes(shape[:-1], self.batch_shape), self.input_dim)
+        last_dims("x", shape, self.event_shape)
+        return (*jnp.broadcast_shapes(self._batch(shape), self.batch_shape), *self.event_shape)
 
     def __repr__(self) -> str:
         count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self))
@@ -214,7 +229,10 @@ class Flow(NativeTransform):
 
     def _own_summary(self) -> str:
         context = f", context_dim={self.context_dim}" if self.context_dim else ""
-        return f"{type(self).__name__}(input_dim={self.input_dim}{context}, no spec)"
+        size = f"input_dim={self.input_dim}"
+        if len(self.event_shape) > 1:
+            size = f"image_shape={self.event_shape}"
+        return f"{type(self).__name__}({size}{context}, no spec)"
 
     def check_context(self, context: Array | None) -> Array | None:
         """Return the context as an array, or raise unless it is what this flow takes."""
@@ -231,18 +249,22 @@ class Flow(NativeTransform):
         last_dim("context", context.shape, self.context_dim)
         return context
 
+    def _batch(self, shape: Shape) -> Shape:
+        """Batch dimensions of z or x."""
+        return shape[: -len(self.event_shape)]
+
     def _checked(
         self, name: str, values: tuple[Array, ...], context: Array | None
     ) -> tuple[tuple[Array, ...], Array | None]:
         """Arrays of one full batch shape, and the context, whose batch broadcasts against it."""
         context = self.check_context(context)
         arrays = tuple(floating(name, value) for value in values)
-        last_dim(name, arrays[0].shape, self.input_dim)
-        batch = broadcast_batch(name, arrays[0].shape[:-1], context, self.batch_shape)
+        last_dims(name, arrays[0].shape, self.event_shape)
+        batch = broadcast_batch(name, self._batch(arrays[0].shape), context, self.batch_shape)
         # One dtype for inputs and weights, so that every loop below carries what it started with.
         given = arrays if context is None else (*arrays, context)
         dtype = jnp.result_type(*given, *jax.tree.leaves(self))
-        shape = (*batch, self.input_dim)
+        shape = (*batch, *self.event_shape)
         return tuple(jnp.broadcast_to(a, shape).astype(dtype) for a in arrays), context
 
     def _evaluated(
@@ -271,14 +293,16 @@ class Flow(NativeTransform):
         if depth == 0:
             return hook(self, *values, context)
         if context is not None:
-            context = jnp.broadcast_to(context, (*values[0].shape[:-1], self.context_dim))
+            context = jnp.broadcast_to(context, (*self._batch(values[0].shape), self.context_dim))
 
         def one(flow: Self, values: tuple[Array, ...], context: Array | None) -> Any:
             return flow._batched(hook, values, context)
 
-        axis = -depth - 1  # the outermost batch dimension of the flow, in arrays of vectors
-        out_axes = (axis, axis + 1, axis)[: 1 + len(values)]  # vector, log_det, and the score
-        return jax.vmap(one, in_axes=(0, axis, axis), out_axes=out_axes)(self, values, context)
+        # The outermost batch dimension of the flow, in arrays of points.
+        axis = -depth - len(self.event_shape)
+        out_axes = (axis, -depth, axis)[: 1 + len(values)]  # point, log_det, and the score
+        in_axes = (0, axis, -depth - 1)
+        return jax.vmap(one, in_axes=in_axes, out_axes=out_axes)(self, values, context)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -288,8 +312,11 @@ def _compiled(
     values: tuple[Array, ...],
     context: Array | None,
 ) -> Any:
-    batch = values if context is None else (*values, context)
-    ranks = (1, 0, 1)[: 1 + len(values)]  # vector, log_det, and the score
+    rank = len(flow.event_shape)
+    batch = [(value, rank) for value in values]
+    if context is not None:
+        batch.append((context, 1))
+    ranks = (rank, 0, rank)[: 1 + len(values)]  # point, log_det, and the score
 
     def whole(flow: Flow, values: tuple[Array, ...], context: Array | None) -> Any:
         return flow._batched(hook, values, context)

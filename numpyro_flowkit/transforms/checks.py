@@ -23,6 +23,14 @@ def last_dim(name: str, shape: tuple[int, ...], expected: int) -> None:
         raise ValueError(f"{name}: expected shape (..., {expected}), got {tuple(shape)}")
 
 
+def last_dims(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless ``shape`` ends in the expected one of an event."""
+    if shape[-len(expected) :] != expected:
+        extents = ", ".join(map(str, expected))
+        hint = "; images are (..., channels, height, width)" if len(expected) == 3 else ""
+        raise ValueError(f"{name}: expected shape (..., {extents}), got {tuple(shape)}{hint}")
+
+
 def broadcast_batch(
     name: str,
     batch: tuple[int, ...],

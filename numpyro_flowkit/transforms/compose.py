@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from math import prod
 from typing import cast
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from flowkit_core.specs import ComposeSpec
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
 from numpyro_flowkit.transforms.halves import CouplingRun, join_couplings
+from numpyro_flowkit.transforms.native import real_space
 from numpyro_flowkit.transforms.parts import (
     awaits_data,
     check_part,
@@ -29,9 +31,11 @@ class Compose(Flow):
     """``x = T_K(... T_1(z))``: the first layer is next to the base.
 
     Conditional layers share one context; the others ignore it. Other NumPyro transforms of real
-    vectors may stand among the layers; then the composition has no spec.
+    vectors (of images, in a flow of images) may stand among the layers; then the composition has no
+    spec.
 
-    Shapes: z and x (..., D), context (..., context_dim), log-determinants (...).
+    Shapes: z and x (..., D), or (..., channels, height, width) for flows of images, context
+    (..., context_dim), log-determinants (...).
 
     Args:
         layers: one or more transforms, at least one of them a flow.
@@ -54,34 +58,46 @@ class Compose(Flow):
     """
 
     leaf_names = ("layers",)
-    static_names = ("spec", "input_dim", "context_dim")
+    static_names = ("spec", "_event_shape", "context_dim")
 
     layers: tuple[Transform, ...]
+    _event_shape: tuple[int, ...]
 
     def __init__(self, layers: Sequence[Transform]) -> None:
         self.layers = tuple(layers)
+        shapes = {layer.event_shape for layer in self.layers if isinstance(layer, _SIZED)}
+        rank = max(map(len, shapes), default=1)
         for i, layer in enumerate(self.layers):
-            check_part(f"layers[{i}]", layer, last=i == len(self.layers) - 1)
-        dims = {layer.input_dim for layer in self.layers if isinstance(layer, _SIZED)}
-        if len(dims) != 1:
-            raise ValueError(
-                f"layers: expected one or more flows of equal input_dim, got {sorted(dims)}"
-            )
+            check_part(f"layers[{i}]", layer, rank, last=i == len(self.layers) - 1)
+        if len(shapes) != 1:
+            what = "input_dim" if rank == 1 else "event shape"
+            sizes = sorted(shape[0] if rank == 1 else shape for shape in shapes)
+            raise ValueError(f"layers: expected one or more flows of equal {what}, got {sizes}")
         flows = [layer for layer in self.layers if isinstance(layer, Flow)]
         contexts = {flow.context_dim for flow in flows} - {0}
         if len(contexts) > 1:
             raise ValueError(f"layers: expected one context_dim, got {sorted(contexts)}")
-        self.input_dim = dims.pop()
+        self._event_shape = shapes.pop()
         self.context_dim = contexts.pop() if contexts else 0
         specs = [flow.spec for flow in flows if flow.spec is not None]
         complete = len(specs) == len(self.layers)
         self.spec = ComposeSpec(tuple(specs)) if complete else None
 
     @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one point, the same for all layers."""
+        return self._event_shape
+
+    @property
+    def input_dim(self) -> int:  # type: ignore[override]
+        """Number of coordinates D."""
+        return prod(self._event_shape)
+
+    @property
     def codomain(self) -> constraints.Constraint:
         """That of the last layer."""
         last = self.layers[-1]
-        return last.codomain if isinstance(last, _SIZED) else constraints.real_vector
+        return last.codomain if isinstance(last, _SIZED) else real_space(len(self._event_shape))
 
     @property
     def takes_statistics(self) -> bool:
@@ -103,21 +119,43 @@ class Compose(Flow):
         """Whether any layer goes coordinate by coordinate from data to base."""
         return any(getattr(layer, "sequential_inverse", False) for layer in self.layers)
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether any layer finds its inverse by Newton's method."""
+        return any(getattr(layer, "iterative_inverse", False) for layer in self.layers)
+
     def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        return _applied(self.layers, z, context, forward=True)
+        return self._applied(self.layers, z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        return _applied(self.layers[::-1], x, context, forward=False)
+        return self._applied(self.layers[::-1], x, context, forward=False)
+
+    def _applied(
+        self, layers: Sequence[Transform], values: Array, context: Array | None, *, forward: bool
+    ) -> tuple[Array, Array]:
+        """Apply layers in turn, runs of equal ones and of couplings together."""
+        direction = "sequential_forward" if forward else "sequential_inverse"
+        single, rank = forward_part if forward else inverse_part, len(self.event_shape)
+        log_det = jnp.zeros(self._batch(values.shape), values.dtype)
+        for part in join_couplings(runs(layers, direction, values, context)):
+            if isinstance(part, CouplingRun):
+                values, change = part.apply(values, context, forward=forward)
+            elif isinstance(part, Transform):
+                values, change = single(part, values, context, rank)
+            else:
+                values, change = sequential_run(part, values, context)
+            log_det = log_det + change
+        return values, log_det
 
     def _observe(
         self, x: Array, context: Array | None, *, replace: bool
     ) -> tuple[Flow, Array, Array]:
-        log_det = jnp.zeros(x.shape[:-1], x.dtype)
+        log_det = jnp.zeros(self._batch(x.shape), x.dtype)
         layers: list[Transform] = []
         for observing, run in groupby(self.layers[::-1], key=takes_statistics):
             if not observing:
                 parts = tuple(run)
-                x, change = _applied(parts, x, context, forward=False)
+                x, change = self._applied(parts, x, context, forward=False)
                 layers += parts
                 log_det = log_det + change
                 continue
@@ -130,9 +168,9 @@ class Compose(Flow):
     def _forward_and_score(
         self, z: Array, score: Array, context: Array | None
     ) -> tuple[Array, Array, Array]:
-        log_det = jnp.zeros(z.shape[:-1], z.dtype)
+        log_det = jnp.zeros(self._batch(z.shape), z.dtype)
         for layer in self.layers:
-            z, change, score = score_part(layer, z, score, context)
+            z, change, score = score_part(layer, z, score, context, len(self.event_shape))
             log_det = log_det + change
         return z, log_det, score
 
@@ -148,24 +186,6 @@ class Compose(Flow):
                 own = type(layer).__name__
             lines += own.splitlines()
         return "\n".join(["Compose(", *(f"  {line}" for line in lines), ")"])
-
-
-def _applied(
-    layers: Sequence[Transform], values: Array, context: Array | None, *, forward: bool
-) -> tuple[Array, Array]:
-    """Apply layers in turn, runs of equal ones and of couplings together."""
-    direction = "sequential_forward" if forward else "sequential_inverse"
-    single = forward_part if forward else inverse_part
-    log_det = jnp.zeros(values.shape[:-1], values.dtype)
-    for part in join_couplings(runs(layers, direction, values, context)):
-        if isinstance(part, CouplingRun):
-            values, change = part.apply(values, context, forward=forward)
-        elif isinstance(part, Transform):
-            values, change = single(part, values, context)
-        else:
-            values, change = sequential_run(part, values, context)
-        log_det = log_det + change
-    return values, log_det
 
 
 # What has an input_dim of its own; other transforms adapt to the vector they are given.

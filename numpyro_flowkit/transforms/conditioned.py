@@ -55,6 +55,11 @@ class ConditionedFlow(NativeTransform):
         return self.flow.input_dim
 
     @property
+    def event_shape(self) -> Shape:
+        """Shape of one point."""
+        return self.flow.event_shape
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether sampling goes coordinate by coordinate."""
         return self.flow.sequential_forward
@@ -63,6 +68,11 @@ class ConditionedFlow(NativeTransform):
     def sequential_inverse(self) -> bool:
         """Whether scoring goes coordinate by coordinate."""
         return self.flow.sequential_inverse
+
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether scoring takes Newton's method."""
+        return self.flow.iterative_inverse
 
     def forward_and_log_det(self, z: Array) -> tuple[Array, Array]:
         """Map base to data; see `Flow.forward_and_log_det`."""
@@ -85,8 +95,8 @@ class ConditionedFlow(NativeTransform):
         return self._broadcast(self.flow.inverse_shape(shape))
 
     def _broadcast(self, shape: Shape) -> Shape:
-        batch = jnp.broadcast_shapes(shape[:-1], self.context.shape[:-1])
-        return (*batch, self.input_dim)
+        batch = shape[: -len(self.event_shape)]
+        return (*jnp.broadcast_shapes(batch, self.context.shape[:-1]), *self.event_shape)
 
     def __repr__(self) -> str:
         return f"ConditionedFlow(context={jnp.shape(self.context)}, flow={self.flow!r})"

@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from flowkit_core import checks
 from flowkit_core.specs import CouplingSpec
-from numpyro_flowkit.conditioners.foreign import as_conditioner
 from numpyro_flowkit.laws import Additive, Affine, Centred, Law
-from numpyro_flowkit.transforms.base import Flow
+from numpyro_flowkit.transforms.coupling_layer import CouplingLayer
 from numpyro_flowkit.transforms.indexing import merge, take
-from numpyro_flowkit.transforms.law_params import ConditionerLike, free_parameters, law_params
+from numpyro_flowkit.transforms.law_params import ConditionerLike, law_params
 
 
-class Coupling(Flow):
+class Coupling(CouplingLayer):
     """``x_A = z_A``, ``x_B = law(z_B; parameters of z_A)`` with any boolean mask.
 
     Shapes: z and x (..., D), context (..., context_dim), log-determinants (...). The conditioner
@@ -47,6 +45,7 @@ class Coupling(Flow):
         path-gradient rule: Vaitl et al., "Fast and unified path gradient estimators", 2024.
 
     Example:
+        >>> import jax
         >>> from flowkit_core.specs import MLPSpec
         >>> from numpyro_flowkit.conditioners import MLP
         >>> from numpyro_flowkit.laws import Additive
@@ -57,17 +56,13 @@ class Coupling(Flow):
         ...     ),
         ... )
         >>> flow = Coupling((False, True, False), net, Additive())
-        >>> flow(jnp.array([1.0, 2.0, 3.0])).tolist()
+        >>> flow(jax.numpy.array([1.0, 2.0, 3.0])).tolist()
         [1.0, 2.0, 3.0]
     """
 
-    leaf_names = ("conditioner", "free")
     static_names = ("mask", "law", "volume_preserving", "spec", "context_dim")
 
     mask: tuple[bool, ...]
-    conditioner: ConditionerLike
-    law: Law
-    free: Array | None
 
     def __init__(
         self,
@@ -86,12 +81,11 @@ class Coupling(Flow):
                 "mask: expected at least one False entry (a coordinate to transform), "
                 f"got all {len(self.mask)} True"
             )
-        self.conditioner = as_conditioner(conditioner)
         self.volume_preserving = checks.boolean("volume_preserving", volume_preserving)
-        self.law = _centred(law) if volume_preserving else checks.instance("law", law, Law)
-        self.free = free_parameters(law, len(self._moved), free)
-        self.spec = spec
-        self.context_dim = checks.int_at_least("context_dim", context_dim, 0)
+        law = _centred(law) if volume_preserving else law
+        super().__init__(
+            len(self._moved), conditioner, law, context_dim=context_dim, free=free, spec=spec
+        )
 
     @property
     def input_dim(self) -> int:  # type: ignore[override]
@@ -121,43 +115,7 @@ class Coupling(Flow):
     def _log_det(self, log_slope: Array) -> Array:
         if self.volume_preserving:  # exactly, where a sum would leave rounding
             return jnp.zeros(log_slope.shape[:-1], log_slope.dtype)
-        return log_slope.sum(-1)
-
-    def move(
-        self, kept: Array, moved: Array, context: Array | None, *, forward: bool
-    ) -> tuple[Array, Array]:
-        """The new coordinates of the moved part, and the log-determinant."""
-        apply = self.law.forward if forward else self.law.inverse
-        moved, log_slope = apply(moved, self._params(kept, context))
-        return moved, self._log_det(log_slope)
-
-    def _forward_and_log_det(self, z: Array, context: Array | None) -> tuple[Array, Array]:
-        kept, moved = self.split(z)
-        moved, log_det = self.move(kept, moved, context, forward=True)
-        return self.merge(kept, moved), log_det
-
-    def _inverse_and_log_det(self, x: Array, context: Array | None) -> tuple[Array, Array]:
-        kept, moved = self.split(x)
-        moved, log_det = self.move(kept, moved, context, forward=False)
-        return self.merge(kept, moved), log_det
-
-    def _push_score(self, z: Array, x: Array, score: Array, context: Array | None) -> Array:
-        # With J = [[1, 0], [C, diag(slope)]]: first solve for the moved coordinates, then one
-        # pullback through the network gives the rest. Only the law is differentiated twice.
-        kept, moved = self.split(z)
-        score_kept, score_moved = self.split(score)
-        params, pull_params = jax.vjp(lambda kept: self._params(kept, context), kept)
-
-        def law(moved: Array, params: tuple[Array, ...]) -> tuple[Array, Array]:
-            return self.law.forward(moved, params)
-
-        (_, log_slope), pull_law = jax.vjp(law, moved, params)
-        ones, zeros = jnp.ones_like(log_slope), jnp.zeros_like(log_slope)
-        slope_gradient, _ = pull_law((zeros, ones))
-        score_moved = (score_moved - slope_gradient) * jnp.exp(-log_slope)
-        _, cotangent = pull_law((score_moved, ones))
-        (kept_gradient,) = pull_params(cotangent)
-        return self.merge(score_kept - kept_gradient, score_moved)
+        return super()._log_det(log_slope)
 
 
 def _centred(law: Law) -> Law:

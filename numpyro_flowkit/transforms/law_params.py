@@ -18,24 +18,27 @@ def law_params(
     inputs: Array,
     context: Array | None,
     num_coordinates: int,
+    *,
+    axis: int = -1,
 ) -> tuple[Array, ...]:
     """Parameters of the laws of all coordinates: conditioned ones, then free ones.
 
     Shapes: the network yields (..., num_conditioned * coordinates), parameter by parameter; each
-    parameter is (..., coordinates).
+    parameter is (..., coordinates). Of images, whose coordinates are the channels along axis -3,
+    ``free`` is (num_free, channels, 1, 1).
 
     Raises:
         ValueError: if a network of the user's yields another number of outputs.
     """
     raw = conditioner(inputs, context)
     expected = law.num_conditioned * num_coordinates
-    if raw.shape[-1] != expected:
+    if raw.shape[axis] != expected:
         raise ValueError(
             f"conditioner: expected {law.num_conditioned} * {num_coordinates} = {expected} "
-            f"outputs, got {raw.shape[-1]}"
+            f"outputs, got {raw.shape[axis]}"
         )
     # One split, not a slice for each: the gradient of every slice would be as large as the whole.
-    conditioned = lax.split(raw, (num_coordinates,) * law.num_conditioned, axis=raw.ndim - 1)
+    conditioned = lax.split(raw, (num_coordinates,) * law.num_conditioned, axis=raw.ndim + axis)
     return (*conditioned, *(() if free is None else free))
 
 

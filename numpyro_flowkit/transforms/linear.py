@@ -69,6 +69,14 @@ class Linear(Flow):
     def _solve_transposed(self, score: Array) -> Array:
         """Return W^-T u for (..., D)."""
 
+    def matrix(self) -> Array:
+        """W as a matrix (D, D)."""
+        return self._multiply(jnp.eye(self.input_dim, dtype=self.shift.dtype)).T
+
+    def inverse_matrix(self) -> Array:
+        """W^-1 as a matrix (D, D)."""
+        return self._solve(jnp.eye(self.input_dim, dtype=self.shift.dtype)).T
+
     def _log_det(self, values: Array) -> Array:
         return jnp.broadcast_to(self._log_diagonal().sum(), values.shape[:-1]).astype(values.dtype)
 

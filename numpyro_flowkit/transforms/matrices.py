@@ -26,7 +26,14 @@ def apply(matrix: Array, rows: Array) -> Array:
     return jnp.matmul(rows, matrix.T, precision=lax.Precision.HIGHEST)
 
 
-def solve(matrix: Array, rows: Array, *, is_lower: bool, transpose: bool = False) -> Array:
+def solve(
+    matrix: Array,
+    rows: Array,
+    *,
+    is_lower: bool,
+    transpose: bool = False,
+    unit_diagonal: bool = False,
+) -> Array:
     """``matrix^-1 @ row`` for each row of (..., D), or with the transposed matrix.
 
     Cost: D^2 per row, by one triangular solve with many right-hand sides.
@@ -36,6 +43,7 @@ def solve(matrix: Array, rows: Array, *, is_lower: bool, transpose: bool = False
         rows: (..., D).
         is_lower: which triangle of the matrix is used.
         transpose: solve with the transposed matrix instead.
+        unit_diagonal: take the diagonal to be ones, without reading it.
 
     Example:
         >>> solve(
@@ -51,6 +59,7 @@ def solve(matrix: Array, rows: Array, *, is_lower: bool, transpose: bool = False
         left_side=True,
         lower=is_lower,
         transpose_a=transpose,
+        unit_diagonal=unit_diagonal,
     )
     return solved.T.reshape(rows.shape)
 

@@ -1,6 +1,7 @@
 """What NumPyro demands of a transform, derived from value and log-determinant in one call."""
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from jax import Array
@@ -13,18 +14,39 @@ Shape = tuple[int, ...]
 Flattened = tuple[tuple[Any, ...], tuple[tuple[str, ...], dict[str, Any]]]
 
 
+@lru_cache(maxsize=8)
+def real_space(rank: int) -> constraints.Constraint:
+    """Real arrays of that many axes, as events."""
+    if rank == 1:
+        return constraints.real_vector
+    return constraints.independent(constraints.real, rank)
+
+
 class NativeTransform(Transform, ABC):
-    """A NumPyro transform of real vectors that keeps nothing between calls.
+    """A NumPyro transform of real vectors or images that keeps nothing between calls.
 
-    Subclasses name all of their state: ``leaf_names`` the attributes that hold arrays or other
-    pytrees, ``static_names`` those that hold hashable constants.
+    Subclasses give ``event_shape``, (D,) or (channels, height, width), and name all of their state:
+    ``leaf_names`` the attributes that hold arrays or other pytrees, ``static_names`` those that
+    hold hashable constants.
     """
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
 
     leaf_names: ClassVar[tuple[str, ...]] = ()
     static_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def event_shape(self) -> Shape:
+        """Shape of one point."""
+
+    @property
+    def domain(self) -> constraints.Constraint:
+        """Real vectors, or real images."""
+        return real_space(len(self.event_shape))
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        """The same as the domain."""
+        return real_space(len(self.event_shape))
 
     @abstractmethod
     def forward_and_log_det(self, z: Array) -> tuple[Array, Array]:

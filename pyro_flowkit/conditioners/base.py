@@ -85,6 +85,14 @@ class Conditioner(nn.Module):
             return outputs
         return outputs + F.linear(context, self.context_weight)
 
+    def residual_forward(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same layers in pre-activation residual blocks of two, between the first and last."""
+        stream = self.first(inputs, context)
+        for layer in range(1, self.num_layers - 1, 2):
+            inner = self.activation(self.linear(layer, self.activation(stream)))
+            stream = stream + self.linear(layer + 1, inner)
+        return self.linear(self.num_layers - 1, self.activation(stream))
+
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
         """Map (..., inputs) and a context (..., context_dim) to (..., outputs)."""
         outputs = self.first(inputs, context)

@@ -44,8 +44,7 @@ def surgery_of_draws(
     if not exact:
         num_others = settings.others_of(posterior.num_data)
         chosen = group.first(lambda: torch.randperm(posterior.num_data, device=z.device).cpu())
-        order = chosen.to(z.device)
-        others = _log_sum_over_next(posterior, z, order, num_others, settings.progress)
+        others = _log_sum_over_next(posterior, z, chosen, num_others, settings.progress)
         # Rows that share others are to lie next to each other.
         known = [column[:, chosen.numpy()] for column in (*known, others.cpu().numpy())]
     own_terms, prior, *likelihood, total = known
@@ -84,6 +83,7 @@ def _log_sum_over_next(
     """
     group = posterior.group
     draws = all_draws(group, z)
+    order = order.to(draws.device)
     total = draws.new_full(draws.shape[:2], -torch.inf, dtype=torch.float64)
     num_pairs = num_others * posterior.num_own * len(z)
     with progress_bar(progress and group.rank == 0, num_pairs, 0, unit=" pairs") as bar:

@@ -73,11 +73,17 @@ def all_draws(group: Group, z: Tensor) -> Tensor:
 def _agreed(group: Group, z: Tensor) -> tuple[Tensor, list[int]]:
     """Points as the other processes have theirs, and how many each of them has."""
     wanted = torch.is_grad_enabled() and z.requires_grad
-    told = group.gathered((z.shape[-2], z.dtype, wanted))
-    dtypes = {dtype for count, dtype, _ in told if count}
-    if len(dtypes) > 1:
-        raise ValueError(f"z: expected one dtype in every process, got {sorted(map(str, dtypes))}")
-    z = z.to(next(iter(dtypes), z.dtype))
+    own = z.dtype, z.device.type
+    told = group.gathered((z.shape[-2], own, wanted))
+    kinds = {kind for count, kind, _ in told if count}
+    if len(kinds) > 1:
+        raise ValueError(
+            "z: expected one dtype and type of device in every process, got "
+            f"{sorted(map(str, kinds))}"
+        )
+    if kinds.isdisjoint([own]):  # this process has no points, which might be anything
+        dtype, device = next(iter(kinds), own)
+        z = z.to(device, dtype)
     if any(flag for *_, flag in told) and not wanted:
         z = z.detach().requires_grad_()
     return z, [count for count, *_ in told]

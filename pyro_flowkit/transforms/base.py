@@ -8,7 +8,13 @@ from pyro.distributions import TransformModule
 from torch import Tensor
 
 from flowkit_core.specs import FlowSpec
-from pyro_flowkit.transforms.checks import broadcast_batch, floating, last_dim, tracing
+from pyro_flowkit.transforms.checks import (
+    broadcast_batch,
+    floating,
+    last_dim,
+    last_dims,
+    tracing,
+)
 from pyro_flowkit.transforms.native import NativeTransform
 
 if TYPE_CHECKING:
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Flow(NativeTransform, TransformModule):
-    """An invertible map of real vectors, base z to data x, with weights as parameters.
+    """An invertible map of real vectors or images, base z to data x, with weights as parameters.
 
     Every flow offers value and log-determinant in both directions in one call; ``flow(z)``,
     ``flow.inv(x)`` and ``log_abs_det_jacobian`` derive from them, so a flow is a native
@@ -24,7 +30,7 @@ class Flow(NativeTransform, TransformModule):
 
     Shapes: z and x (..., D) with any batch dimensions, also none and empty ones; context
     (..., context_dim), its batch dimensions broadcast against those of z and x; log-determinants
-    (...), in nats.
+    (...), in nats. For a flow of images z and x are (..., channels, height, width).
 
     Subclasses implement the three hooks with a leading underscore, whose arguments are checked.
 
@@ -32,13 +38,22 @@ class Flow(NativeTransform, TransformModule):
         input_dim: number of coordinates D.
         context_dim: length of the context; 0 for an unconditional flow.
         spec: the architecture as data; None if a user's own network or law is inside.
+        event_shape: shape of one point, (D,) by default; (channels, height, width) for images.
     """
 
     spec: FlowSpec | None = None
 
-    def __init__(self, input_dim: int, *, context_dim: int = 0, spec: FlowSpec | None) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        *,
+        context_dim: int = 0,
+        spec: FlowSpec | None,
+        event_shape: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.input_dim = input_dim
+        self.event_shape = (input_dim,) if event_shape is None else event_shape
         self.context_dim = context_dim
         if spec is not None:  # Compose reads its own off the layers
             self.spec = spec
@@ -61,6 +76,11 @@ class Flow(NativeTransform, TransformModule):
     @property
     def awaits_data(self) -> bool:
         """Whether an ActNorm inside waits for its first batch; see `start_from_data`."""
+        return False
+
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether ``flow.inv(x)`` is found by Newton's method, within a budget of steps."""
         return False
 
     @abstractmethod
@@ -180,12 +200,12 @@ class Flow(NativeTransform, TransformModule):
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         """Shape of x for a z of that shape."""
-        last_dim("z", shape, self.input_dim)
+        last_dims("z", shape, self.event_shape)
         return shape
 
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
         """Shape of z for an x of that shape."""
-        last_dim("x", shape, self.input_dim)
+        last_dims("x", shape, self.event_shape)
         return shape
 
     def __getstate__(self) -> dict[str, Any]:
@@ -205,7 +225,10 @@ class Flow(NativeTransform, TransformModule):
 
     def _own_summary(self) -> str:
         context = f", context_dim={self.context_dim}" if self.context_dim else ""
-        return f"{type(self).__name__}(input_dim={self.input_dim}{context}, no spec)"
+        size = f"input_dim={self.input_dim}"
+        if len(self.event_shape) > 1:
+            size = f"image_shape={self.event_shape}"
+        return f"{type(self).__name__}({size}{context}, no spec)"
 
     def check_context(self, context: Tensor | None) -> None:
         """Raise unless ``context`` is what this flow takes."""
@@ -221,6 +244,10 @@ class Flow(NativeTransform, TransformModule):
         floating("context", context, *self._kind())
         last_dim("context", context.shape, self.context_dim)
 
+    def _batch(self, values: Tensor) -> torch.Size:
+        """Batch dimensions of z or x."""
+        return values.shape[: -len(self.event_shape)]
+
     def _kind(self) -> tuple[torch.dtype | None, torch.device | None]:
         """Dtype of the weights and device of the flow, as far as it has them."""
         weight = next(self.parameters(), None)
@@ -234,8 +261,8 @@ class Flow(NativeTransform, TransformModule):
     ) -> tuple[Tensor, Tensor | None]:
         """The arguments, expanded to one batch shape, or an error that says what is wrong."""
         if tracing():  # checks would be recorded as constants, with warnings
-            return broadcast_batch(name, value, context)
+            return broadcast_batch(name, value, context, len(self.event_shape))
         floating(name, value, *self._kind())
-        last_dim(name, value.shape, self.input_dim)
+        last_dims(name, value.shape, self.event_shape)
         self.check_context(context)
-        return broadcast_batch(name, value, context)
+        return broadcast_batch(name, value, context, len(self.event_shape))

@@ -51,21 +51,38 @@ def last_dim(name: str, shape: torch.Size, expected: int) -> None:
         raise ValueError(f"{name}: expected shape (..., {expected}), got {tuple(shape)}")
 
 
+def last_dims(name: str, shape: torch.Size, expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless ``shape`` ends in the expected one of an event."""
+    if tracing():
+        return
+    if shape[-len(expected) :] != expected:
+        extents = ", ".join(map(str, expected))
+        hint = "; images are (..., channels, height, width)" if len(expected) == 3 else ""
+        raise ValueError(f"{name}: expected shape (..., {extents}), got {tuple(shape)}{hint}")
+
+
 def broadcast_batch(
-    name: str, value: Tensor, context: Tensor | None
+    name: str, value: Tensor, context: Tensor | None, rank: int = 1
 ) -> tuple[Tensor, Tensor | None]:
-    """Expand an input (..., D) and a context (..., n) to their common batch shape.
+    """Expand an input and a context (..., n) to their common batch shape.
+
+    Args:
+        name: of the input, for the message.
+        value: (..., D), or (..., channels, height, width).
+        context: or None.
+        rank: of the input's events.
 
     Raises:
         ValueError: if the batch shapes do not broadcast.
     """
-    if context is None or context.shape[:-1] == value.shape[:-1]:
+    if context is None or context.shape[:-1] == value.shape[:-rank]:
         return value, context
     try:
-        batch = torch.broadcast_shapes(value.shape[:-1], context.shape[:-1])
+        batch = torch.broadcast_shapes(value.shape[:-rank], context.shape[:-1])
     except RuntimeError as error:
         raise ValueError(
             f"context: batch shape {tuple(context.shape[:-1])} does not broadcast "
-            f"against that of {name}, {tuple(value.shape[:-1])}"
+            f"against that of {name}, {tuple(value.shape[:-rank])}"
         ) from error
-    return value.expand(*batch, value.shape[-1]), context.expand(*batch, context.shape[-1])
+    event = value.shape[-rank:]
+    return value.expand(*batch, *event), context.expand(*batch, context.shape[-1])

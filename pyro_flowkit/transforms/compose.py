@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from math import prod
 from typing import cast
 
 from torch import Tensor, nn
@@ -27,11 +28,13 @@ class Compose(Flow):
     """``x = T_K(... T_1(z))``: the first layer is next to the base.
 
     Conditional layers share one context; the others ignore it. Other transforms of real vectors
-    may stand among the layers; then the composition has no spec. Their modules are registered, so
-    they train; their own caches, which nothing tells of changed weights, are emptied before each
-    use. (A flow with its context fixed owns no weights: register the flow itself as well.)
+    (of images, in a flow of images) may stand among the layers; then the composition has no spec.
+    Their modules are registered, so they train; their own caches, which nothing tells of changed
+    weights, are emptied before each use. (A flow with its context fixed owns no weights: register
+    the flow itself as well.)
 
-    Shapes: z and x (..., D), context (..., context_dim), log-determinants (...).
+    Shapes: z and x (..., D), or (..., channels, height, width) for flows of images, context
+    (..., context_dim), log-determinants (...).
 
     Args:
         layers: one or more transforms, at least one of them a flow.
@@ -56,24 +59,26 @@ class Compose(Flow):
 
     def __init__(self, layers: Sequence[Transform]) -> None:
         parts = tuple(layers)
+        shapes = {part.event_shape for part in parts if isinstance(part, _SIZED)}
+        rank = max(map(len, shapes), default=1)
         for i, part in enumerate(parts):
-            check_part(f"layers[{i}]", part, last=i == len(parts) - 1)
-        dims = {part.input_dim for part in parts if isinstance(part, _SIZED)}
-        if len(dims) != 1:
-            raise ValueError(
-                f"layers: expected one or more flows of equal input_dim, got {sorted(dims)}"
-            )
+            check_part(f"layers[{i}]", part, rank, last=i == len(parts) - 1)
+        if len(shapes) != 1:
+            what = "input_dim" if rank == 1 else "event shape"
+            sizes = sorted(shape[0] if rank == 1 else shape for shape in shapes)
+            raise ValueError(f"layers: expected one or more flows of equal {what}, got {sizes}")
         flows = [part for part in parts if isinstance(part, Flow)]
         contexts = {flow.context_dim for flow in flows} - {0}
         if len(contexts) > 1:
             raise ValueError(f"layers: expected one context_dim, got {sorted(contexts)}")
         _spec_of(parts)  # refuses what no spec can hold
-        super().__init__(dims.pop(), context_dim=max(contexts, default=0), spec=None)
+        shape, context_dim = shapes.pop(), max(contexts, default=0)
+        super().__init__(prod(shape), context_dim=context_dim, spec=None, event_shape=shape)
         self.layers = nn.ModuleList([part for part in parts if isinstance(part, nn.Module)])
         # Parts that are no modules live here alone, under their place in the order.
         self._bare = {i: part for i, part in enumerate(parts) if not isinstance(part, nn.Module)}
         if isinstance(parts[-1], _SIZED):
-            self.codomain = parts[-1].codomain
+            self._codomain = parts[-1].codomain
 
     @property
     def parts(self) -> list[Transform]:
@@ -107,24 +112,44 @@ class Compose(Flow):
         """Whether any layer goes coordinate by coordinate from data to base."""
         return any(getattr(part, "sequential_inverse", False) for part in self.parts)
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether any layer finds its inverse by Newton's method."""
+        return any(getattr(part, "iterative_inverse", False) for part in self.parts)
+
     def dependencies(self) -> tuple[Tensor, ...]:
         """The weights, and what conditioned flows among the layers depend on."""
         conditioned = (p for p in self._bare.values() if isinstance(p, ConditionedFlow))
         return (*super().dependencies(), *(t for p in conditioned for t in p.dependencies()))
 
     def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return _run(self.parts, z, context, forward=True)
+        return self._run(self.parts, z, context, forward=True)
 
     def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return _run(self.parts[::-1], x, context, forward=False)
+        return self._run(self.parts[::-1], x, context, forward=False)
+
+    def _run(
+        self, parts: Sequence[Transform], values: Tensor, context: Tensor | None, *, forward: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Apply parts in turn; neighbouring couplings of matching masks go together."""
+        apply = forward_part if forward else inverse_part
+        total = values.new_zeros(self._batch(values))
+        for group in _groups(parts):
+            if len(group) > 1:
+                layers = cast(Sequence[Coupling], group)
+                values, change = couple(layers, values, context, forward=forward)
+            else:
+                values, change = apply(group[0], values, context, len(self.event_shape))
+            total = total + change
+        return values, total
 
     def _observe(
         self, x: Tensor, context: Tensor | None, *, replace: bool
     ) -> tuple[Flow, Tensor, Tensor]:
-        total = x.new_zeros(x.shape[:-1])
+        total = x.new_zeros(self._batch(x))
         for observing, run in groupby(self.parts[::-1], key=takes_statistics):
             if not observing:
-                x, change = _run(list(run), x, context, forward=False)
+                x, change = self._run(list(run), x, context, forward=False)
                 total = total + change
                 continue
             for part in cast(Iterator[Flow | ConditionedFlow], run):
@@ -135,7 +160,7 @@ class Compose(Flow):
     def _forward_and_score(
         self, z: Tensor, score: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        log_det = z.new_zeros(z.shape[:-1])
+        log_det = z.new_zeros(self._batch(z))
         for group in _groups(self.parts):
             if len(group) > 1 and plainly_recorded():
                 couplings = cast(Sequence[Coupling], group)
@@ -143,7 +168,7 @@ class Compose(Flow):
                 log_det = log_det + change
                 continue
             for part in group:
-                z, change, score = score_part(part, z, score, context)
+                z, change, score = score_part(part, z, score, context, len(self.event_shape))
                 log_det = log_det + change
         return z, log_det, score
 
@@ -168,22 +193,6 @@ _SIZED = (Flow, ConditionedFlow)
 def _spec_of(parts: Sequence[Transform]) -> ComposeSpec | None:
     specs = [part.spec for part in parts if isinstance(part, Flow) and part.spec is not None]
     return ComposeSpec(tuple(specs)) if len(specs) == len(parts) else None
-
-
-def _run(
-    parts: Sequence[Transform], values: Tensor, context: Tensor | None, *, forward: bool
-) -> tuple[Tensor, Tensor]:
-    """Apply parts in turn; neighbouring couplings of matching masks go together."""
-    apply = forward_part if forward else inverse_part
-    total = values.new_zeros(values.shape[:-1])
-    for group in _groups(parts):
-        if len(group) > 1:
-            layers = cast(Sequence[Coupling], group)
-            values, change = couple(layers, values, context, forward=forward)
-        else:
-            values, change = apply(group[0], values, context)
-        total = total + change
-    return values, total
 
 
 def _groups(parts: Sequence[Transform]) -> Iterator[Sequence[Transform]]:

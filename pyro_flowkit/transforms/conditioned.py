@@ -36,7 +36,7 @@ class ConditionedFlow(NativeTransform):
         # In a tuple, so that no module that holds this transform registers the weights twice.
         self._flow = (flow,)
         self.context = context
-        self.codomain = flow.codomain
+        self._codomain = flow.codomain
 
     @property
     def flow(self) -> Flow:
@@ -49,6 +49,11 @@ class ConditionedFlow(NativeTransform):
         return self.flow.input_dim
 
     @property
+    def event_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Shape of one point."""
+        return self.flow.event_shape
+
+    @property
     def sequential_forward(self) -> bool:
         """Whether sampling goes coordinate by coordinate."""
         return self.flow.sequential_forward
@@ -57,6 +62,11 @@ class ConditionedFlow(NativeTransform):
     def sequential_inverse(self) -> bool:
         """Whether scoring goes coordinate by coordinate."""
         return self.flow.sequential_inverse
+
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether scoring takes Newton's method."""
+        return self.flow.iterative_inverse
 
     def forward_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Map base to data; see `Flow.forward_and_log_det`."""
@@ -83,8 +93,9 @@ class ConditionedFlow(NativeTransform):
         return self._broadcast(self.flow.inverse_shape(shape))
 
     def _broadcast(self, shape: torch.Size) -> torch.Size:
-        batch = torch.broadcast_shapes(shape[:-1], self.context.shape[:-1])
-        return torch.Size((*batch, self.input_dim))
+        batch = shape[: -len(self.event_shape)]
+        broadcast = torch.broadcast_shapes(batch, self.context.shape[:-1])
+        return torch.Size((*broadcast, *self.event_shape))
 
     def __repr__(self) -> str:
         return f"ConditionedFlow(context={tuple(self.context.shape)}, flow={self.flow!r})"

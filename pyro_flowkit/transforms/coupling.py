@@ -10,12 +10,11 @@ from flowkit_core import checks
 from flowkit_core.masks import invert_order
 from flowkit_core.specs import CouplingSpec
 from pyro_flowkit.laws import Additive, Affine, Centred, Law, Params
-from pyro_flowkit.transforms.base import Flow
-from pyro_flowkit.transforms.law_params import free_parameters, law_params
-from pyro_flowkit.transforms.modes import plainly_recorded
+from pyro_flowkit.transforms.coupling_layer import CouplingLayer
+from pyro_flowkit.transforms.law_params import law_params
 
 
-class Coupling(Flow):
+class Coupling(CouplingLayer):
     """``x_A = z_A``, ``x_B = law(z_B; parameters of z_A)`` with any boolean mask.
 
     Shapes: z and x (..., D), context (..., context_dim), log-determinants (...). The conditioner
@@ -58,7 +57,6 @@ class Coupling(Flow):
         [1.0, 2.0, 3.0]
     """
 
-    free: nn.Parameter | None
     _kept: Tensor
     _moved: Tensor
     _back: Tensor
@@ -80,19 +78,22 @@ class Coupling(Flow):
                 "mask: expected at least one False entry (a coordinate to transform), "
                 f"got all {len(mask)} True"
             )
-        context_dim = checks.int_at_least("context_dim", context_dim, 0)
-        super().__init__(len(mask), context_dim=context_dim, spec=spec)
+        super().__init__(
+            (len(mask),),
+            len(mask) - sum(mask),
+            conditioner,
+            _centred(law) if volume_preserving else law,
+            context_dim=context_dim,
+            free=free,
+            spec=spec,
+        )
         self.mask = mask
-        self.conditioner = checks.instance("conditioner", conditioner, nn.Module)
         self.volume_preserving = checks.boolean("volume_preserving", volume_preserving)
-        self.law = _centred(law) if volume_preserving else checks.instance("law", law, Law)
         kept = [i for i, keep in enumerate(mask) if keep]
         moved = [i for i, keep in enumerate(mask) if not keep]
         back = invert_order([*kept, *moved])
-        self._num_moved = len(moved)
         for name, indices in (("_kept", kept), ("_moved", moved), ("_back", back)):
             self.register_buffer(name, torch.tensor(indices, dtype=torch.long), persistent=False)
-        self.free = free_parameters(law, len(moved), free)
 
     def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """The coordinates that pass through, and the others."""
@@ -104,70 +105,12 @@ class Coupling(Flow):
 
     def _params(self, kept: Tensor, context: Tensor | None) -> Params:
         raw = self.conditioner(kept, context)
-        return law_params(self.law, raw, self.free, self._num_moved)
+        return law_params(self.law, raw, self.free, self._num_laws)
 
     def _log_det(self, log_slope: Tensor) -> Tensor:
         if self.volume_preserving:  # exactly, where a sum would leave rounding
             return log_slope.new_zeros(log_slope.shape[:-1])
-        return log_slope.sum(-1)
-
-    def move(
-        self, kept: Tensor, moved: Tensor, context: Tensor | None, *, forward: bool
-    ) -> tuple[Tensor, Tensor]:
-        """The new coordinates of the moved part, and the log-determinant."""
-        apply = self.law.forward if forward else self.law.inverse
-        moved, log_slope = apply(moved, self._params(kept, context))
-        return moved, self._log_det(log_slope)
-
-    def _forward_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return couple([self], z, context, forward=True)
-
-    def _inverse_and_log_det(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return couple([self], x, context, forward=False)
-
-    def _forward_and_score(
-        self, z: Tensor, score: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        if not plainly_recorded():
-            return super()._forward_and_score(z, score, context)
-        return couple_scores([self], z, score, context)
-
-    def move_score(
-        self, halves: tuple[Tensor, Tensor], scores: tuple[Tensor, Tensor], context: Tensor | None
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """The new coordinates of the moved part, the log-determinant, and the scores pushed.
-
-        As `_push_score`, through the graph that is recorded for the weights in any case.
-        """
-        # Names of their own: one half may be a function of the other, in a layer before this one.
-        at_kept, at_moved = (
-            half.view_as(half) if half.requires_grad else half.detach().requires_grad_()
-            for half in halves
-        )
-        new, log_slope = self.law.forward(at_moved, self._params(at_kept, context))
-        ones = torch.ones_like(log_slope)
-        slope_gradient = _derivative((log_slope,), at_moved, (ones,))
-        moved = (scores[1] - slope_gradient) * torch.exp(-log_slope.detach())
-        kept = scores[0] - _derivative((new, log_slope), at_kept, (moved, ones))
-        return new, self._log_det(log_slope), (kept, moved)
-
-    def _push_score(self, z: Tensor, x: Tensor, score: Tensor, context: Tensor | None) -> Tensor:
-        # With J = [[1, 0], [C, diag(slope)]]: first solve for the moved coordinates, then one
-        # pullback through the network gives the rest.
-        kept, moved = self.split(z)
-        score_kept, score_moved = self.split(score)
-
-        def coupled(kept: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-            return self.law.forward(moved, self._params(kept, context))
-
-        (new, log_slope), pull = torch.func.vjp(  # type: ignore[misc]  # typed for has_aux too
-            coupled, kept, moved
-        )
-        ones = torch.ones_like(log_slope)
-        _, slope_gradient = pull((torch.zeros_like(new), ones))
-        score_moved = (score_moved - slope_gradient) * torch.exp(-log_slope)
-        kept_gradient, _ = pull((score_moved, ones))
-        return self.merge(score_kept - kept_gradient, score_moved)
+        return super()._log_det(log_slope)
 
 
 def _centred(law: Law) -> Law:
@@ -180,18 +123,6 @@ def _centred(law: Law) -> Law:
         "volume_preserving: expected an Affine or Additive law, whose log-scales are the same at "
         f"every point, got {type(law).__name__}"
     )
-
-
-def _derivative(values: Sequence[Tensor], at: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Weighted sum of derivatives of recorded values, whose graph is kept; zero if constant."""
-    pairs = [pair for pair in zip(values, weights, strict=True) if pair[0].requires_grad]
-    if not pairs:
-        return torch.zeros_like(at)
-    outputs, cotangents = zip(*pairs, strict=True)
-    (found,) = torch.autograd.grad(
-        outputs, at, cotangents, retain_graph=True, materialize_grads=True
-    )
-    return found
 
 
 def couple(

@@ -7,22 +7,25 @@ from pyro_flowkit.laws import Law, Params
 from pyro_flowkit.transforms.checks import tracing
 
 
-def law_params(law: Law, raw: Tensor, free: Tensor | None, num_coordinates: int) -> Params:
+def law_params(
+    law: Law, raw: Tensor, free: Tensor | None, num_coordinates: int, *, axis: int = -1
+) -> Params:
     """Parameters of the laws of all coordinates: conditioned ones, then free ones.
 
     Shapes: ``raw`` is what the network yields, (..., num_conditioned * coordinates), parameter by
-    parameter; each parameter is (..., coordinates).
+    parameter; each parameter is (..., coordinates). Of images, whose coordinates are the channels
+    along axis -3, ``free`` is (num_free, channels, 1, 1).
 
     Raises:
         ValueError: if a network of the user's yields another number of outputs.
     """
     expected = law.num_conditioned * num_coordinates
-    if not tracing() and raw.shape[-1] != expected:
+    if not tracing() and raw.shape[axis] != expected:
         raise ValueError(
             f"conditioner: expected {law.num_conditioned} * {num_coordinates} = {expected} "
-            f"outputs, got {raw.shape[-1]}"
+            f"outputs, got {raw.shape[axis]}"
         )
-    conditioned = raw.split(num_coordinates, -1)
+    conditioned = raw.split(num_coordinates, axis)
     if free is None:
         return conditioned
     # The gradient of a view is a view; that of unbinding stacks.

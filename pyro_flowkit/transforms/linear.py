@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from flowkit_core.specs.linear import LinearSpec
 from pyro_flowkit.transforms.base import Flow
+from pyro_flowkit.transforms.matrices import identity_like
 
 
 class Linear(Flow):
@@ -58,6 +59,14 @@ class Linear(Flow):
     @abstractmethod
     def _solve_transposed(self, score: Tensor) -> Tensor:
         """Return W^-T u for (..., D)."""
+
+    def matrix(self) -> Tensor:
+        """W as a matrix (D, D)."""
+        return self._multiply(identity_like(self.shift)).T
+
+    def inverse_matrix(self) -> Tensor:
+        """W^-1 as a matrix (D, D)."""
+        return self._solve(identity_like(self.shift)).T
 
     def _log_det(self, values: Tensor) -> Tensor:
         return self._log_diagonal().sum().expand(values.shape[:-1])

@@ -1,6 +1,7 @@
 """The face that torch and Pyro see, derived from two fused functions."""
 
 from abc import abstractmethod
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,20 +12,39 @@ from torch.distributions.transforms import Transform
 from pyro_flowkit.transforms.cache import CacheEntry
 
 
+@lru_cache(maxsize=8)
+def real_space(rank: int) -> constraints.Constraint:
+    """Real arrays of that many axes, as events."""
+    if rank == 1:
+        return constraints.real_vector
+    return constraints.independent(constraints.real, rank)
+
+
 class NativeTransform(Transform):
-    """A `torch.distributions.Transform` of real vectors on top of value-and-log-det functions.
+    """A `torch.distributions.Transform` of real arrays on top of value-and-log-det functions.
 
     Subclasses implement ``forward_and_log_det(z)`` and ``inverse_and_log_det(x)`` as pure
-    functions and say which tensors they depend on.
+    functions, give ``event_shape``, (D,) or (channels, height, width), and say which tensors they
+    depend on.
     """
 
-    domain: constraints.Constraint = constraints.real_vector
-    codomain: constraints.Constraint = constraints.real_vector
+    event_shape: tuple[int, ...]
     bijective = True
     # torch.jit.trace_module calls hasattr() on every property, and upstream's raises.
     sign = 1
 
     _entry: CacheEntry | None = None
+    _codomain: constraints.Constraint | None = None  # where it is not the domain
+
+    @property
+    def domain(self) -> constraints.Constraint:  # type: ignore[override]
+        """Real vectors, or real images."""
+        return real_space(len(self.event_shape))
+
+    @property
+    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
+        """The same as the domain, unless the last layer has another."""
+        return self.domain if self._codomain is None else self._codomain
 
     @abstractmethod
     def forward_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -72,6 +72,8 @@ OWN_DEFAULTS = {
 }
 # An abstract class: each wing's framework decides what its constructor takes.
 OWN_CONSTRUCTOR = {"Flow"}
+# Errors, the core's own.
+ERRORS = {"CheckpointError", "InverseNotConverged"}
 
 # Methods of one wing alone: class -> (of Pyro, of NumPyro).
 TORCH_TRANSFORM = {
@@ -79,7 +81,8 @@ TORCH_TRANSFORM = {
 }  # fmt: skip
 NUMPYRO_TRANSFORM = {"call_with_intermediates", "eq", "leaf_names", "static_names", "tree_flatten"}
 OWN_METHODS = {
-    "Flow": (TORCH_TRANSFORM, NUMPYRO_TRANSFORM | {"batch_shape", "named_arrays"}),
+    # Torch's modules have their event shape as an attribute.
+    "Flow": (TORCH_TRANSFORM, NUMPYRO_TRANSFORM | {"batch_shape", "event_shape", "named_arrays"}),
     "ConditionedFlow": (TORCH_TRANSFORM | {"flow"}, NUMPYRO_TRANSFORM),
     # torch's distributions broadcast by hand and set attributes in the instance.
     # Torch's draw themselves; NumPyro's hand on what path gradients need.
@@ -196,14 +199,12 @@ def guides_inherit(name):
 
 
 CLASSES = [
-    name
-    for name in COMMON
-    if inspect.isclass(getattr(pyro_flowkit, name)) and name != "CheckpointError"
+    name for name in COMMON if inspect.isclass(getattr(pyro_flowkit, name)) and name not in ERRORS
 ]
 FUNCTIONS = [
     name
     for name in COMMON
-    if callable(getattr(pyro_flowkit, name)) and name not in OWN_CONSTRUCTOR | {"CheckpointError"}
+    if callable(getattr(pyro_flowkit, name)) and name not in OWN_CONSTRUCTOR | ERRORS
 ]
 
 

@@ -19,6 +19,10 @@ RECIPES = {
     "nice": lambda d: r.nice(d, **NET, mixing="lu", activation="tanh"),
     "lu_linear": r.lu_linear,
     "qr_linear": r.qr_linear,
+    "residual": lambda d: r.compose(
+        r.planar(d, num_layers=1, context_dim=2, hidden_dims=(6,)),
+        r.sylvester(d, num_layers=1, rank=(d + 1) // 2),
+    ),
     "context": lambda d: r.compose(
         r.maf(d, **NET, context_dim=2), r.realnvp(d, **NET, context_dim=2)
     ),

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.cases import CASES, arrays_for, points_for
+from tests.cases import CASES, arrays_for, batch_of, params, points_for
 from tests.wings import WINGS
 
 RELATIVE = {np.float32: 1e-4, np.float64: 1e-10}
-every_case = pytest.mark.parametrize("case", sorted(CASES))
+every_case = pytest.mark.parametrize("case", params(sorted(CASES)))
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 pyro_wing, numpyro_wing = WINGS["pyro"], WINGS["numpyro"]
 
@@ -53,7 +53,7 @@ def test_gradients_agree(case, method):
     arrays = arrays_for(spec)
     points, context = points_for(spec)
     rng = np.random.default_rng(4)
-    cotangents = rng.normal(size=points.shape), rng.normal(size=points.shape[:-1])
+    cotangents = rng.normal(size=points.shape), rng.normal(size=batch_of(spec, points))
     from_torch, from_jax = (
         wing.weight_gradients(wing.build(spec, arrays), method, points, context, cotangents)
         for wing in (pyro_wing, numpyro_wing)

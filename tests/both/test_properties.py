@@ -11,10 +11,16 @@ from flowkit_core.specs import (
     ACTIVATIONS,
     AdditiveLaw,
     AffineLaw,
+    ChosenColumns,
+    HouseholderColumns,
     InverseAutoregressiveSpec,
     MADESpec,
     MaskedAutoregressiveSpec,
+    OrthogonalColumns,
+    PlanarSpec,
+    SylvesterSpec,
 )
+from flowkit_core.specs.residual import RESIDUAL_ACTIVATIONS
 from tests.cases import coupling, points_for
 from tests.wings import WINGS
 
@@ -92,6 +98,26 @@ def composed(draw):
     return r.compose(r.permute(input_dim, order=order), r.qr_linear(input_dim), inner)
 
 
+activations = st.sampled_from(RESIDUAL_ACTIVATIONS)
+
+
+@st.composite
+def planars(draw):
+    context_dim = draw(st.integers(0, 2))
+    hidden = tuple(draw(st.lists(widths, max_size=2))) if context_dim else ()
+    return PlanarSpec(draw(dims), draw(activations), context_dim, hidden)
+
+
+@st.composite
+def sylvesters(draw):
+    input_dim = draw(dims)
+    rank = draw(st.integers(1, input_dim))
+    chosen = tuple(draw(st.permutations(range(input_dim)))[:rank])
+    reflections = HouseholderColumns(draw(st.integers(1, 4)))
+    columns = draw(st.sampled_from([OrthogonalColumns(), reflections, ChosenColumns(chosen)]))
+    return SylvesterSpec(input_dim, rank, columns, draw(activations))
+
+
 FAMILIES = {
     "maf": autoregressive(MaskedAutoregressiveSpec),
     "iaf": autoregressive(InverseAutoregressiveSpec),
@@ -100,6 +126,8 @@ FAMILIES = {
     "qr_linear": dims.map(r.qr_linear),
     "thin": thin(),
     "composed": composed(),
+    "planar": planars(),
+    "sylvester": sylvesters(),
 }
 
 

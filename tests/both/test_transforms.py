@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from flowkit_core.specs import BatchNormSpec
-from tests.cases import CASES, CONTEXT_CASES, arrays_for, layers_of, points_for
+from tests.cases import CASES, CONTEXT_CASES, arrays_for, batch_of, layers_of, params, points_for
 from tests.wings import WINGS
 
-every_case = pytest.mark.parametrize("case", sorted(CASES))
+every_case = pytest.mark.parametrize("case", params(sorted(CASES)))
 every_wing = pytest.mark.parametrize("wing", WINGS.values(), ids=WINGS.keys())
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 
@@ -34,7 +34,7 @@ def test_a_fresh_flow_is_exactly_the_identity(wing, case, dtype):
         if layer.kind == "permutation":
             expected = expected[..., layer.order]
     np.testing.assert_array_equal(x, expected)
-    np.testing.assert_array_equal(log_det, np.zeros(z.shape[:-1]))
+    np.testing.assert_array_equal(log_det, np.zeros(batch_of(spec, z)))
     assert x.dtype == log_det.dtype == dtype
 
 
@@ -82,13 +82,16 @@ def test_pushed_score_is_the_gradient_of_the_log_density(wing, case):
 
 
 @every_wing
-@pytest.mark.parametrize("case", ["maf", "iaf_context", "realnvp_context", "compose", "qr_linear"])
+@pytest.mark.parametrize(
+    "case",
+    ["maf", "iaf_context", "realnvp_context", "compose", "qr_linear", "image_channels_context"],
+)
 @pytest.mark.parametrize("shape", [(), (2, 1, 3), (0,), (2, 0)], ids=str)
 def test_batch_shapes(wing, case, shape):
     spec = CASES[case]
     flow = wing.build(spec, arrays_for(spec))
     points, context = points_for(spec, shape=shape)
-    rows = points.reshape(-1, spec.input_dim)
+    rows = points.reshape(-1, *spec.event_shape)
     row_context = None if context is None else context.reshape(-1, spec.context_dim)
     for direction in ("forward_and_log_det", "inverse_and_log_det"):
         values, log_det = wing.call(flow, direction, points, context)
@@ -100,14 +103,14 @@ def test_batch_shapes(wing, case, shape):
 
 
 @every_wing
-@pytest.mark.parametrize("case", CONTEXT_CASES)
+@pytest.mark.parametrize("case", params(CONTEXT_CASES))
 def test_context_matters_and_broadcasts(wing, case):
     spec = CASES[case]
     flow = wing.build(spec, arrays_for(spec))
     z, _ = points_for(spec, shape=(4, 1))
     context = np.random.default_rng(2).normal(size=(3, spec.context_dim))
     x, log_det = wing.call(flow, "forward_and_log_det", z, context)
-    assert x.shape == (4, 3, spec.input_dim)
+    assert x.shape == (4, 3, *spec.event_shape)
     assert log_det.shape == (4, 3)
     for i in range(3):
         given = np.broadcast_to(context[i], (4, spec.context_dim))
@@ -118,14 +121,14 @@ def test_context_matters_and_broadcasts(wing, case):
 
 
 @every_wing
-@pytest.mark.parametrize("case", sorted(c for c, spec in CASES.items() if spec.arrays()))
+@pytest.mark.parametrize("case", params(sorted(c for c, spec in CASES.items() if spec.arrays())))
 @pytest.mark.parametrize("direction", ["forward_and_log_det", "inverse_and_log_det"])
 def test_a_gradient_reaches_every_array(wing, case, direction):
     spec = CASES[case]
     flow = wing.build(spec, arrays_for(spec))
     points, context = points_for(spec)
     rng = np.random.default_rng(3)
-    cotangents = rng.normal(size=points.shape), rng.normal(size=points.shape[:-1])
+    cotangents = rng.normal(size=points.shape), rng.normal(size=batch_of(spec, points))
     gradients = wing.weight_gradients(flow, direction, points, context, cotangents)
     assert set(gradients) == {a.name for a in spec.arrays()}
     for name, gradient in gradients.items():

@@ -153,11 +153,11 @@ def test_rows_that_are_not_finite_are_named():
 @pytest.mark.parametrize("shape", [(5,), (5, 2), (5, 3, 1), ()], ids=str)
 def test_data_of_another_shape_is_refused(shape):
     with pytest.raises(ValueError, match=r"data: expected shape \(n, 3\), got"):
-        check_data_shape("data", shape, 3)
+        check_data_shape("data", shape, (3,))
 
 
 @pytest.mark.parametrize("num_rows", [0, 1])
 def test_too_few_rows_are_refused(num_rows):
-    check_data_shape("data", (2, 3), 3)
+    check_data_shape("data", (2, 3), (3,))
     with pytest.raises(ValueError, match=f"at least two rows to fit a density, got {num_rows}"):
-        check_data_shape("data", (num_rows, 3), 3)
+        check_data_shape("data", (num_rows, 3), (3,))

@@ -119,6 +119,24 @@ PRINTED = {
         "Compose(\n  ActNorm(input_dim=4, started=True)\n  BatchNorm(input_dim=4)\n)"
     ),
     "logit": "Compose(\n  DiagonalAffine(input_dim=3)\n  Logit(input_dim=3, alpha=0.45)\n)",
+    "planar": "Compose(\n  Planar(input_dim=4, activation=tanh)\n)",
+    "sylvester_triangular": (
+        "Compose(\n"
+        "  Sylvester(input_dim=4, rank=2, columns=coordinates(0, 1), activation=tanh)\n"
+        "  Sylvester(input_dim=4, rank=2, columns=coordinates(2, 1), activation=tanh)\n"
+        ")"
+    ),
+    "planar_context": (
+        "Compose(\n"
+        "  Planar(input_dim=3, activation=leaky_relu, hidden_dims=(6,), context_dim=2)\n"
+        "  Planar(input_dim=3, activation=leaky_relu, hidden_dims=(6,), context_dim=2)\n"
+        ")"
+    ),
+    "sylvester_householder": (
+        "Compose(\n"
+        "  Sylvester(input_dim=4, rank=4, columns=householder(2), activation=leaky_relu)\n"
+        ")"
+    ),
 }
 
 

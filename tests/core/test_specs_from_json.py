@@ -15,7 +15,7 @@ from flowkit_core.specs import (
     MADESpec,
     Spec,
 )
-from flowkit_core.specs.compose import MAX_NESTING
+from flowkit_core.specs.base import MAX_NESTING
 
 LU = {"kind": "lu_linear", "input_dim": 2}
 

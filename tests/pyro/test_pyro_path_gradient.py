@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pyro_flowkit as fk
-from tests.cases import CASES, arrays_for, points_for
+from tests.cases import CASES, arrays_for, params, points_for
 from tests.pyro.helpers import SMALL, assert_same_gradients, gradients, large, points
 from tests.wings import WINGS
 
@@ -47,12 +47,12 @@ def bound_by_definition(flow, make_base, base_params, shape=(), context=None):
     return (log_prob - target(x)).sum()
 
 
-def standard(dim):
-    zeros = torch.zeros(dim, dtype=torch.float64)
-    return lambda: dist.Normal(zeros, zeros + 1).to_event(1)
+def standard(event_shape):
+    zeros = torch.zeros(event_shape, dtype=torch.float64)
+    return lambda: dist.Normal(zeros, zeros + 1).to_event(len(event_shape))
 
 
-@pytest.mark.parametrize("case", TRAINABLE)
+@pytest.mark.parametrize("case", params(TRAINABLE))
 def test_it_is_the_gradient_with_the_density_held_fixed(case):
     spec = CASES[case]
     flow = WINGS["pyro"].build(spec, arrays_for(spec))
@@ -63,7 +63,7 @@ def test_it_is_the_gradient_with_the_density_held_fixed(case):
     shape = (4,) if context is None else ()
     density = fk.FlowDistribution(flow, context=context, path_gradient=True)
     got = gradients(bound(density, shape), flow, others)
-    loss = bound_by_definition(flow, standard(spec.input_dim), (), shape, context)
+    loss = bound_by_definition(flow, standard(spec.event_shape), (), shape, context)
     assert_same_gradients(got, gradients(loss, flow, others), tolerance=1e-8)
 
 
