@@ -22,7 +22,8 @@ SECTIONS ?=
 QUALITY_ARGS ?=
 
 INSTALL = -m pip install --disable-pip-version-check --quiet
-EXTRAS := all,tutorials,dev
+EXTRAS := all,tutorials,dev,docs
+EXTRAS_OLDEST := all,tutorials,dev
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 STAMP_OLDEST := $(VENV_OLDEST)/.installed
@@ -38,7 +39,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo neutra vae images test test-slow test-oldest dist test-dist bench bench-quick quality lint format python-found
+.PHONY: help demo neutra vae images test test-slow test-oldest dist test-dist bench bench-quick quality docs lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -82,6 +83,10 @@ bench-quick: $(STAMP_BENCH)  ## a first look in under 5 minutes, into .cache/ben
 quality: $(STAMP)  ## fit guides to known posteriors (hours) and write benchmarks/QUALITY.md
 	$(RUN) -m benchmarks.quality $(QUALITY_ARGS)
 
+docs: $(STAMP)  ## build the documentation into docs/_build/; any warning is an error
+	MPLBACKEND=agg $(RUN) -m sphinx -b html -W --keep-going -q docs docs/_build
+	@echo "Open docs/_build/index.html in a browser."
+
 lint: $(STAMP)  ## check style, formatting and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -101,7 +106,7 @@ $(STAMP): pyproject.toml constraints.txt | python-found
 $(STAMP_OLDEST): pyproject.toml constraints-oldest.txt | python-found
 	@echo "Installing into $(VENV_OLDEST); this takes a few minutes, once."
 	$(PYTHON) -m venv $(VENV_OLDEST)
-	$(VENV_OLDEST)/bin/python $(INSTALL) -c constraints-oldest.txt -e ".[$(EXTRAS)]"
+	$(VENV_OLDEST)/bin/python $(INSTALL) -c constraints-oldest.txt -e ".[$(EXTRAS_OLDEST)]"
 	@touch $@
 
 # The peers stay out of the environment that the tests run in: importing some of them changes torch.

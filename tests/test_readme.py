@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.code_blocks import blocks_of
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(
-    r"## ([^\n]+)\n(?:(?!## )[^\n]*\n)*?```python\n(.*?)```", README, flags=re.DOTALL
-)
+EXAMPLES = [(block.heading, block.code) for block in blocks_of(ROOT / "README.md")]
 
 
 def test_every_python_block_is_an_example_under_a_heading():
@@ -46,7 +46,7 @@ def test_a_link_leads_to_a_file(link):
 def test_the_commands_are_targets_of_the_makefile():
     commands = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
-    assert commands == ["demo", "test"]
+    assert commands == ["demo", "test", "docs"]
     assert set(commands) <= set(targets)
 
 
