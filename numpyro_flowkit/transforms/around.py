@@ -50,6 +50,11 @@ class Around(Flow):
         """Whether the inner flow goes coordinate by coordinate from data to base."""
         return self.inner.sequential_inverse
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether the inner flow finds its inverse by Newton's method."""
+        return self.inner.iterative_inverse
+
     @abstractmethod
     def _round(self, inner: Flow) -> Self:
         """This layer round another inner flow."""

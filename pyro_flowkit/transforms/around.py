@@ -24,6 +24,8 @@ class Around(Flow):
             prod(event_shape), context_dim=inner.context_dim, spec=None, event_shape=event_shape
         )
         self.inner = inner
+        space: Any = inner.codomain  # number by number; an interval, if a logit is inside
+        self.codomain = constraints.independent(space.base_constraint, len(event_shape))
         _ = self.spec  # refuses what no spec can hold
 
     @property
@@ -55,15 +57,14 @@ class Around(Flow):
         """Whether the inner flow goes coordinate by coordinate from data to base."""
         return self.inner.sequential_inverse
 
+    @property
+    def iterative_inverse(self) -> bool:
+        """Whether the inner flow finds its inverse by Newton's method."""
+        return self.inner.iterative_inverse
+
     def dependencies(self) -> tuple[Tensor, ...]:
         """Those of the inner flow."""
         return self.inner.dependencies()
-
-    @property
-    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
-        """What the inner flow has, number by number."""
-        space: Any = self.inner.codomain
-        return constraints.independent(space.base_constraint, len(self.event_shape))
 
     @abstractmethod
     def take_in(self, values: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -15,7 +15,7 @@ from pyro_flowkit.transforms.checks import (
     last_dims,
     tracing,
 )
-from pyro_flowkit.transforms.native import NativeTransform
+from pyro_flowkit.transforms.native import NativeTransform, real_space
 
 if TYPE_CHECKING:
     from pyro_flowkit.transforms.conditioned import ConditionedFlow
@@ -54,6 +54,8 @@ class Flow(NativeTransform, TransformModule):
         super().__init__()
         self.input_dim = input_dim
         self.event_shape = (input_dim,) if event_shape is None else event_shape
+        if len(self.event_shape) > 1:
+            self.domain = self.codomain = real_space(len(self.event_shape))
         self.context_dim = context_dim
         if spec is not None:  # Compose reads its own off the layers
             self.spec = spec

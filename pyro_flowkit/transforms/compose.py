@@ -78,7 +78,7 @@ class Compose(Flow):
         # Parts that are no modules live here alone, under their place in the order.
         self._bare = {i: part for i, part in enumerate(parts) if not isinstance(part, nn.Module)}
         if isinstance(parts[-1], _SIZED):
-            self._codomain = parts[-1].codomain
+            self.codomain = parts[-1].codomain
 
     @property
     def parts(self) -> list[Transform]:

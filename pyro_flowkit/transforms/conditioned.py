@@ -36,7 +36,7 @@ class ConditionedFlow(NativeTransform):
         # In a tuple, so that no module that holds this transform registers the weights twice.
         self._flow = (flow,)
         self.context = context
-        self._codomain = flow.codomain
+        self.domain, self.codomain = flow.domain, flow.codomain
 
     @property
     def flow(self) -> Flow:

@@ -50,7 +50,7 @@ class Logit(Flow):
     def __init__(self, spec: LogitSpec) -> None:
         checks.instance("spec", spec, LogitSpec)
         super().__init__(spec.input_dim, spec=spec)
-        self._codomain = constraints.independent(constraints.interval(*spec.data_interval), 1)
+        self.codomain = constraints.independent(constraints.interval(*spec.data_interval), 1)
 
     def _log_slope(self, z: Tensor) -> Tensor:
         return logsigmoid(z) + logsigmoid(-z) - math.log1p(-2 * self.spec.alpha)

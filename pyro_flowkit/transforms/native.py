@@ -29,22 +29,13 @@ class NativeTransform(Transform):
     """
 
     event_shape: tuple[int, ...]
+    domain: constraints.Constraint = constraints.real_vector
+    codomain: constraints.Constraint = constraints.real_vector
     bijective = True
     # torch.jit.trace_module calls hasattr() on every property, and upstream's raises.
     sign = 1
 
     _entry: CacheEntry | None = None
-    _codomain: constraints.Constraint | None = None  # where it is not the domain
-
-    @property
-    def domain(self) -> constraints.Constraint:  # type: ignore[override]
-        """Real vectors, or real images."""
-        return real_space(len(self.event_shape))
-
-    @property
-    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
-        """The same as the domain, unless the last layer has another."""
-        return self.domain if self._codomain is None else self._codomain
 
     @abstractmethod
     def forward_and_log_det(self, z: Tensor) -> tuple[Tensor, Tensor]:
