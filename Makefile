@@ -39,7 +39,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo neutra vae images test test-slow test-oldest dist test-dist bench bench-quick quality docs lint format python-found
+.PHONY: help demo neutra vae images tutorials test test-slow test-oldest dist test-dist bench bench-quick quality docs lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ vae: $(STAMP)  ## VAEs with learnt priors, their ELBO taken apart (some 7 minute
 
 images: $(STAMP)  ## flows of images beside a flow of vectors and a Gaussian, on digits; pictures in demo-output/
 	$(RUN) -m tutorials.images
+
+tutorials: $(STAMP)  ## execute the notebooks of tutorials/, each in a scratch folder
+	$(RUN) -m tutorials.notebooks
 
 test: $(STAMP)  ## run the tests and the examples in docstrings
 	$(TEST_ENV) $(RUN) $(PYTEST)
