@@ -55,6 +55,7 @@ def execute(path, *, limit):
             notebook, kernel_name="python3", resources={"metadata": {"path": scratch}},
             timeout_func=lambda cell: max(1, end - time.monotonic()), record_timing=False,
             startup_timeout=limit, extra_arguments=["--log-level=ERROR"],
+            coalesce_streams=True,
         )  # fmt: skip
         try:
             client.execute(env=_environment())
@@ -84,7 +85,7 @@ def parsed(arguments=None):
     )
     parser.add_argument("numbers", nargs="*", help="such as 1 6; all of them by default")
     parser.add_argument("--write", action="store_true", help="keep the outputs in the notebooks")
-    parser.add_argument("--limit", type=float, default=900, help="seconds for each, default 900")
+    parser.add_argument("--limit", type=int, default=900, help="seconds for each, default 900")
     options = parser.parse_args(arguments)
     options.paths = [p for p in sorted(FOLDER.glob("*.ipynb")) if _is_asked_for(p, options.numbers)]
     if not options.paths:
