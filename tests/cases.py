@@ -155,9 +155,13 @@ CASES |= {
     ),
 }
 
-# Many convolutions, each of which takes XLA a while: of these the default tests do what
-# tests/both/test_image_flows.py does, which is enough for what joins their layers.
-SLOW_CASES = {"image_channels_spline", "realnvp_image", "glow_context"}
+# Many convolutions, each of which takes XLA a while (the default tests do what
+# tests/both/test_image_flows.py does, which is enough for what joins their layers), and second
+# choices of a layer whose first one is among the default tests.
+SLOW_CASES = {
+    "glow_context", "image_channels_spline", "realnvp_image", "sylvester_householder",
+    "sylvester_triangular",
+}  # fmt: skip
 
 
 def params(names):

@@ -8,7 +8,9 @@ from tests.wings import WINGS
 
 every_wing = pytest.mark.parametrize("wing", WINGS.values(), ids=WINGS.keys())
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-every_dim = pytest.mark.parametrize("input_dim", range(1, 6))
+every_dim = pytest.mark.parametrize(
+    "input_dim", [1, 3, *(pytest.param(d, marks=pytest.mark.slow) for d in (2, 4, 5))]
+)
 
 # Networks of other shapes than those of the table of cases; layers that permute stand elsewhere.
 NET = {"num_layers": 2, "hidden_dims": (6,)}

@@ -80,7 +80,7 @@ MANY = {"pyro": many_in_torch, "numpyro": many_in_jax}
 
 @every_wing
 @both_dtypes
-@pytest.mark.parametrize("name", ["planar", "orthogonal"])
+@pytest.mark.parametrize("name", ["planar", pytest.param("orthogonal", marks=pytest.mark.slow)])
 def test_inverses_of_ten_thousand_random_layers(wing, name, dtype):
     spec, rng = LAYERS[name], np.random.default_rng(0)
     arrays = {
