@@ -156,11 +156,14 @@ CASES |= {
 }
 
 # Many convolutions, each of which takes XLA a while (the default tests do what
-# tests/both/test_image_flows.py does, which is enough for what joins their layers), and second
-# choices of a layer whose first one is among the default tests.
+# tests/both/test_image_flows.py does, which is enough for what joins their layers), and further
+# forms of layers of which others are among the default tests.
 SLOW_CASES = {
-    "glow_context", "image_channels_spline", "realnvp_image", "sylvester_householder",
-    "sylvester_triangular",
+    "coupling_linear", "glow_context", "iaf_linear_context", "iaf_narrow_random",
+    "iaf_spline_context", "image_channels_spline", "lu_linear_one_dim", "maf_context_one_dim",
+    "maf_linear", "maf_spline_one_dim", "maf_two_dims", "qr_linear_one_dim",
+    "realnvp_context_one_dim", "realnvp_half_random", "realnvp_image", "realnvp_spline_one_dim",
+    "sylvester_householder", "sylvester_triangular",
 }  # fmt: skip
 
 
