@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
-from numpyro.distributions.util import sum_rightmost
 
 from numpyro_flowkit.transforms.base import Flow
 from numpyro_flowkit.transforms.conditioned import ConditionedFlow
@@ -115,5 +114,6 @@ def score_part(
 
 def _event_log_det(part: Transform, log_det: Array, x: Array, rank: int) -> Array:
     """Log-determinant of the whole event: transforms of single numbers give one per number."""
-    summed = sum_rightmost(log_det, rank - part.codomain.event_dim)
+    # Not by sum_rightmost, which fails on empty batches.
+    summed = log_det.sum(tuple(range(part.codomain.event_dim - rank, 0)))
     return jnp.broadcast_to(summed, x.shape[:-rank]).astype(x.dtype)

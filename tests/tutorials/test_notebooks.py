@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MAX_BYTES = 300_000
 # Executed here, in fewer steps, which these notebooks take by an environment variable.
-SHORTEST = ("1", "6")
+SHORTEST = ("1", pytest.param("6", marks=pytest.mark.slow))
 
 
 def read(path):
@@ -75,9 +75,10 @@ def test_numbers_choose_notebooks():
         parsed(["7"])
 
 
-def test_the_two_shortest_run_from_top_to_bottom():
+@pytest.mark.parametrize("number", SHORTEST)
+def test_the_shortest_run_from_top_to_bottom(number):
     done = subprocess.run(
-        [sys.executable, "-m", "tutorials.notebooks", *SHORTEST],
+        [sys.executable, "-m", "tutorials.notebooks", number],
         capture_output=True, text=True, cwd=ROOT, env=os.environ | {"FLOWKIT_QUICK": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
