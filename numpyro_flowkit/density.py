@@ -176,7 +176,7 @@ class _Trainer:
         self.held_out = (rows[held_out], None if contexts is None else contexts[held_out])
         self.moments = _ADAM.init(flow)
         self._epoch = jax.jit(functools.partial(_epoch, base, max_grad_norm))
-        self._loss = jax.jit(functools.partial(_loss, base))
+        self._held_out_loss = jax.jit(functools.partial(_held_out_loss, base))
 
     def train_epoch(
         self, batches: NDArray[np.int64], rates: NDArray[np.float64]
@@ -192,7 +192,7 @@ class _Trainer:
 
     def held_out_loss(self) -> float:
         """Mean negative log-likelihood of the held-out rows."""
-        return float(self._loss(self.flow, *self.held_out))
+        return float(self._held_out_loss(self.flow, *self.held_out))
 
     def weights(self) -> Arrays:
         """A copy of the weights."""
@@ -214,9 +214,14 @@ class _Trainer:
 _ADAM = optax.scale_by_adam()
 
 
-def _loss(base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | None) -> Array:
-    z, log_det = flow.inverse_and_log_det(rows, contexts)
+def _loss(base: dist.Distribution, flow: Flow, z: Array, log_det: Array) -> Array:
     return -jnp.mean(base_log_prob(base, z, len(flow.event_shape)) + log_det)
+
+
+def _held_out_loss(
+    base: dist.Distribution, flow: Flow, rows: Array, contexts: Array | None
+) -> Array:
+    return _loss(base, flow, *flow.inverse_and_log_det(rows, contexts))
 
 
 def _training_loss(
@@ -224,7 +229,7 @@ def _training_loss(
 ) -> tuple[Array, Flow]:
     """The loss, and the flow that has seen the rows."""
     z, log_det, seen = inverse_with_batch_statistics(flow, rows, contexts)
-    return -jnp.mean(base_log_prob(base, z) + log_det), seen
+    return _loss(base, flow, z, log_det), seen
 
 
 def _clip(gradient: Flow, norm: Array, max_norm: float) -> Flow:

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array, lax
-from numpyro.distributions.util import sum_rightmost, validate_sample
+from numpyro.distributions.util import validate_sample
 
 from flowkit_core import checks
 from numpyro_flowkit.build import FlowInit
 from numpyro_flowkit.native.materialised import materialised
 from numpyro_flowkit.transforms import ConditionedFlow, Flow
+from numpyro_flowkit.transforms.parts import sum_last
 
 
 class FlowDistribution(dist.TransformedDistribution):
@@ -125,25 +126,25 @@ class FlowDistribution(dist.TransformedDistribution):
             z, log_det, score = lax.stop_gradient(intermediates)
             log_prob = lax.stop_gradient(base_log_prob(self._base, z, rank) - log_det)
             # The bracket is zero; its gradient is that of the sample.
-            return log_prob + sum_rightmost(score * (value - lax.stop_gradient(value)), rank)
+            return log_prob + sum_last(score * (value - lax.stop_gradient(value)), rank)
         if intermediates is not None:
             return super().log_prob(value, intermediates)
         z, log_det = self.flow.inverse_and_log_det(value)
         return base_log_prob(self._base, z, rank) + log_det
 
 
-def base_log_prob(base: dist.Distribution, z: Array, rank: int = 1) -> Array:
+def base_log_prob(base: dist.Distribution, z: Array, rank: int) -> Array:
     """Log-density of z under a base that may have single numbers as events.
 
     Events of z have ``rank`` axes: 1 for vectors (..., D), 3 for images.
     """
-    return sum_rightmost(base.log_prob(z), rank - base.event_dim)
+    return sum_last(base.log_prob(z), rank - base.event_dim)
 
 
 def base_score(base: dist.Distribution, z: Array) -> Array:
     """``d log p(z) / dz`` of a base at its own draws; nothing differentiates through it."""
     base, z = lax.stop_gradient((base, z))
-    return jax.grad(lambda at: base_log_prob(base, at).sum())(z)
+    return jax.grad(lambda at: base.log_prob(at).sum())(z)
 
 
 class StandardNormal(dist.Normal):

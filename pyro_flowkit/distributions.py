@@ -156,11 +156,11 @@ def base_score(base: Distribution, z: Tensor) -> Tensor:
         return ((inner.loc - z) / inner.scale.square()).detach()
     with torch.enable_grad():
         at = z.detach().requires_grad_()
-        (score,) = torch.autograd.grad(base_log_prob(base, at).sum(), at)
+        (score,) = torch.autograd.grad(base_log_prob(base, at, at.dim()).sum(), at)
     return score.detach()
 
 
-def base_log_prob(base: Distribution, z: Tensor, rank: int = 1) -> Tensor:
+def base_log_prob(base: Distribution, z: Tensor, rank: int) -> Tensor:
     """Log-density of z under ``base``, which may have single numbers as events.
 
     Events of z have ``rank`` axes: 1 for vectors (..., D), 3 for images. Also for an empty batch,

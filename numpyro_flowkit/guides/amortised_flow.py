@@ -12,7 +12,6 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
 from numpyro.distributions import biject_to
-from numpyro.distributions.util import sum_rightmost
 from numpyro.infer.autoguide import AutoGuide
 from numpyro.infer.initialization import init_to_median
 
@@ -31,6 +30,7 @@ from numpyro_flowkit.guides.local_structure import (
 from numpyro_flowkit.guides.named import AutoIAF
 from numpyro_flowkit.recipes import iaf
 from numpyro_flowkit.transforms import Flow
+from numpyro_flowkit.transforms.parts import sum_last
 
 # Of a row's few numbers: less than a guide of all latents takes.
 _TWO_LAYERS = functools.partial(iaf, num_layers=2, hidden_dims=(64, 64))
@@ -241,7 +241,7 @@ class AutoAmortisedFlow(AutoGuide):
             unconstrained = packed[..., where].reshape(self.local.shape_of(site, packed.shape))
             value = transform(unconstrained)
             log_density = -transform.log_abs_det_jacobian(unconstrained, value)
-            log_density = sum_rightmost(
+            log_density = sum_last(
                 log_density, jnp.ndim(log_density) - jnp.ndim(value) + fn.event_dim
             )
             delta = dist.Delta(value, log_density=log_density, event_dim=fn.event_dim)

@@ -81,7 +81,8 @@ def _noise(guide: AutoContinuous, params: Params, key: Array, count: int) -> tup
     latents, intermediates = posterior.sample_with_intermediates(key, (count,))
     if intermediates:
         return latents, posterior.log_prob(latents, intermediates)
-    return latents, base_log_prob(posterior, latents)  # AutoDiagonalNormal's has numbers for events
+    # AutoDiagonalNormal's has numbers for events.
+    return latents, base_log_prob(posterior, latents, 1)
 
 
 def _latents(
@@ -93,7 +94,7 @@ def _latents(
     (z,) = noise
     posterior = _posterior(guide, params)
     latents, log_det = posterior.flow.forward_and_log_det(z)
-    return latents, base_log_prob(posterior._base, z) - log_det
+    return latents, base_log_prob(posterior._base, z, 1) - log_det
 
 
 def _posterior(guide: AutoContinuous, params: Params) -> Distribution:

@@ -112,8 +112,12 @@ def score_part(
     return x, log_det, score_x
 
 
+def sum_last(values: Array, count: int) -> Array:
+    """The sum over the last ``count`` axes, also of an empty batch, where NumPyro's own fails."""
+    return values.sum(tuple(range(-count, 0)))
+
+
 def _event_log_det(part: Transform, log_det: Array, x: Array, rank: int) -> Array:
     """Log-determinant of the whole event: transforms of single numbers give one per number."""
-    # Not by sum_rightmost, which fails on empty batches.
-    summed = log_det.sum(tuple(range(part.codomain.event_dim - rank, 0)))
+    summed = sum_last(log_det, rank - part.codomain.event_dim)
     return jnp.broadcast_to(summed, x.shape[:-rank]).astype(x.dtype)

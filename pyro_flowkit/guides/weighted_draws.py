@@ -85,7 +85,7 @@ def _latents(
 
         def through_flow(z: Tensor) -> tuple[Tensor, Tensor]:
             x, log_det = flow.forward_and_log_det(z)
-            return x, base_log_prob(base, z) - log_det
+            return x, base_log_prob(base, z, 1) - log_det
 
         return map(through_flow, noise.split(chunk))
     latents = draw_seeded(posterior, count, generator)

@@ -105,6 +105,15 @@ def test_a_prior_over_images():
     assert result.losses[-10:].mean() < result.losses[:10].mean()
 
 
+def test_a_base_may_have_single_numbers_for_events_in_a_fit_of_images():
+    data, losses = images(40), []
+    for base in (None, dist.Normal(jnp.zeros(SHAPE), 1.0)):
+        flow = fk.realnvp_image(SHAPE, num_scales=1, num_couplings=1, hidden_channels=3)
+        result = fk.fit_density(flow, data, base=base, num_epochs=2, batch_size=20, progress=False)
+        losses.append((*result.train_losses, *result.validation_losses))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+
 def test_fit_density_takes_images_and_starts_glow():
     data = images(80)
     flow = fk.glow(SHAPE, num_scales=1, num_steps=1, hidden_channels=4)
