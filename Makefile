@@ -39,7 +39,7 @@ TEST_ENV = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MPLBACKEND
 PYTEST = -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo neutra vae images tutorials test test-slow test-oldest dist test-dist bench bench-quick quality docs lint format python-found
+.PHONY: help demo neutra vae images tutorials test test-slow test-examples test-oldest dist test-dist bench bench-quick quality docs lint format python-found
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,11 @@ test: $(STAMP)  ## run the tests and the examples in docstrings
 
 test-slow: $(STAMP)  ## run the tests that `make test` leaves out
 	$(TEST_ENV) $(RUN) $(PYTEST) -m slow
+
+# Every block of code that a reader meets, the long fits included, and the two shortest notebooks.
+test-examples: $(STAMP)  ## run all examples of README and docs, and the two shortest notebooks
+	$(TEST_ENV) $(RUN) -m pytest -n $(PYTEST_WORKERS) --dist load -m "slow or not slow" $(PYTEST_ARGS) \
+		tests/test_readme.py tests/docs tests/tutorials/test_notebooks.py
 
 test-oldest: $(STAMP_OLDEST)  ## run `make test` on the lowest versions allowed
 	$(TEST_ENV) $(VENV_OLDEST)/bin/python $(PYTEST)

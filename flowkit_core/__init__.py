@@ -2,7 +2,8 @@
 
 __version__ = "0.1.0"
 
-from flowkit_core.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from flowkit_core.checkpoint import read_checkpoint, write_checkpoint
+from flowkit_core.safe_file import CheckpointError
 from flowkit_core.specs import FlowSpec
 
 __all__ = [

@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,8 @@ def check_df(df: object) -> float:
 class BaseSpec(ABC):
     """A learnt base over D coordinates; it compares by value."""
 
+    kind: ClassVar[str]
+
     input_dim: int
 
     def __post_init__(self) -> None:
@@ -58,6 +61,11 @@ class BaseSpec(ABC):
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Start value of each array, in float64."""
+
+    @classmethod
+    @abstractmethod
+    def of_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """The base whose arrays have these shapes, as far as one array tells."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class StudentTBaseSpec(BaseSpec):
         array([-3.53, -3.53])
     """
 
+    kind: ClassVar[str] = "student_t"
+
     df: float = 30.0
 
     def __post_init__(self) -> None:
@@ -87,6 +97,12 @@ class StudentTBaseSpec(BaseSpec):
         """``free``, (D,)."""
         share = (1 / self.df - 1 / MAX_DF) / (1 / MIN_DF - 1 / MAX_DF)
         return {"free": np.full(self.input_dim, math.log(share / (1 - share)))}
+
+    @classmethod
+    def of_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """The base whose ``free`` has this shape."""
+        (input_dim,) = shapes["free"]
+        return cls(input_dim)
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,8 @@ class MixtureBaseSpec(BaseSpec):
         >>> {k: v.shape for k, v in MixtureBaseSpec(3, num_components=2).arrays().items()}
         {'locs': (2, 3), 'log_scales': (2, 3), 'logits': (2,)}
     """
+
+    kind: ClassVar[str] = "mixture"
 
     num_components: int = 4
     seed: int = 0
@@ -128,3 +146,36 @@ class MixtureBaseSpec(BaseSpec):
             "log_scales": np.full(shape, 0.5 * math.log(1 - between)),
             "logits": np.zeros(self.num_components),
         }
+
+    @classmethod
+    def of_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """The base whose ``locs`` have this shape."""
+        num_components, input_dim = shapes["locs"]
+        return cls(input_dim, num_components)
+
+
+BASES: dict[str, type[BaseSpec]] = {spec.kind: spec for spec in (StudentTBaseSpec, MixtureBaseSpec)}
+
+
+def base_spec(kind: str, arrays: Mapping[str, NDArray[np.floating]]) -> BaseSpec:
+    """The spec of a base of a kind of `BASES` that holds these arrays; where they started is lost.
+
+    Raises:
+        ValueError: if names, shapes or dtypes are not those of such a base.
+
+    Example:
+        >>> base_spec("student_t", {"free": np.zeros(3)})
+        StudentTBaseSpec(input_dim=3, df=30.0)
+    """
+    shapes = {name: array.shape for name, array in arrays.items()}
+    try:
+        spec = BASES[kind].of_shapes(shapes)
+    except (KeyError, ValueError):
+        raise ValueError(f"base {kind!r}: cannot have the arrays {shapes}") from None
+    expected = {name: array.shape for name, array in spec.arrays().items()}
+    if shapes != expected:
+        raise ValueError(f"base {kind!r}: expected the arrays {expected}, got {shapes}")
+    for name, array in arrays.items():
+        if array.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name}: expected dtype float32 or float64, got {array.dtype}")
+    return spec

@@ -1,22 +1,20 @@
-"""Checkpoints: one safetensors file that holds a flow's spec and its arrays.
+"""Checkpoints: one safetensors file that holds a flow's spec and its arrays, and those of its base.
 
 The file is read by either wing. Nothing in it is executed (no pickle). It is written to a
 temporary name and renamed, so a crash leaves either the old file or the new one.
 """
 
 import os
-import secrets
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from flowkit_core.bases import BASES, BaseSpec, base_spec
+from flowkit_core.safe_file import CheckpointError, opened, replace_file
 from flowkit_core.specs import FlowSpec
 
 FORMAT = "ppl-flowkit/flow"
@@ -24,14 +22,15 @@ FORMAT_VERSION = 1
 DTYPES = ("float32", "float64")
 
 Arrays = dict[str, NDArray[np.floating]]
-
-
-class CheckpointError(ValueError):
-    """A file that is no readable checkpoint of a flow, with the reason."""
+# Before the names of a base's arrays; no array of a flow has a colon in its name.
+BASE_PREFIX = "base:"
 
 
 def write_checkpoint(
-    path: str | os.PathLike[str], spec: FlowSpec, arrays: Mapping[str, NDArray[np.floating]]
+    path: str | os.PathLike[str],
+    spec: FlowSpec,
+    arrays: Mapping[str, NDArray[np.floating]],
+    base: tuple[BaseSpec, Mapping[str, NDArray[np.floating]]] | None = None,
 ) -> None:
     """Write ``spec`` and ``arrays`` to ``path``, replacing it atomically.
 
@@ -39,6 +38,7 @@ def write_checkpoint(
         path: file to write; its folder must exist.
         spec: the flow's architecture.
         arrays: one array per entry of ``spec.arrays()``, float32 or float64.
+        base: spec and arrays of a learnt base of the flow's dimension, if there is one.
 
     Raises:
         ValueError: if names, shapes or dtypes do not fit the spec.
@@ -57,11 +57,21 @@ def write_checkpoint(
     if problem:
         raise ValueError(f"arrays: {problem}")
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "spec": spec.to_json()}
-    replace_file(path, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata))
+    held = dict(arrays)
+    if base is not None:
+        of_base, base_arrays = base
+        if of_base.input_dim != spec.input_dim:
+            raise ValueError(
+                f"base: expected {spec.input_dim} coordinates, as the flow has, got "
+                f"{of_base.input_dim}"
+            )
+        metadata["base"] = of_base.kind
+        held |= {BASE_PREFIX + name: array for name, array in base_arrays.items()}
+    replace_file(path, save({k: np.ascontiguousarray(v) for k, v in held.items()}, metadata))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[FlowSpec, Arrays]:
-    """Read what `write_checkpoint` wrote, checking everything before it is used.
+    """Read the flow that `write_checkpoint` wrote, checking everything before it is used.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -69,18 +79,75 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[FlowSpec, Arrays]:
             format, or holds arrays that do not fit its spec.
     """
     file = Path(path)
-    with opened(file) as handle:
-        metadata = handle.metadata() or {}
-        version = _check_format(file, metadata)
-        arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    metadata, held = _contents(file)
+    arrays = {
+        name: array
+        for name, array in held.items()
+        if "base" not in metadata or not name.startswith(BASE_PREFIX)
+    }
     try:
         spec = FlowSpec.from_json(metadata.get("spec", ""))
     except (TypeError, ValueError) as error:
+        version = metadata["format_version"]
         raise CheckpointError(f"{file}: format {version}, unreadable spec: {error}") from error
     problem = mismatch(spec, arrays)
     if problem:
         raise CheckpointError(f"{file}: {problem}")
     return spec, arrays
+
+
+def read_base(path: str | os.PathLike[str]) -> tuple[BaseSpec, Arrays]:
+    """Read the learnt base that was written with a flow.
+
+    Raises:
+        FileNotFoundError, CheckpointError: as `read_checkpoint`; also if the file holds no base,
+            or one that does not fit the flow.
+
+    Example:
+        >>> import tempfile
+        >>> from flowkit_core.bases import StudentTBaseSpec
+        >>> from flowkit_core.recipes import permute
+        >>> base = StudentTBaseSpec(2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = f"{folder}/flow.safetensors"
+        ...     write_checkpoint(file, permute(2, order=(1, 0)), {}, (base, base.arrays()))
+        ...     spec, arrays = read_base(file)
+        >>> spec.kind, arrays["free"].round(2)
+        ('student_t', array([-3.53, -3.53]))
+    """
+    file = Path(path)
+    flow, _ = read_checkpoint(file)
+    metadata, held = _contents(file)
+    kind = metadata.get("base")
+    if kind is None:
+        raise CheckpointError(
+            f"{file}: holds a flow and no learnt base; a flow that was trained without one has the "
+            "standard Normal"
+        )
+    if kind not in BASES:
+        raise CheckpointError(f"{file}: holds an unknown base {kind!r}, not one of {list(BASES)}")
+    arrays = {
+        name.removeprefix(BASE_PREFIX): array
+        for name, array in held.items()
+        if name.startswith(BASE_PREFIX)
+    }
+    try:
+        spec = base_spec(kind, arrays)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    if spec.input_dim != flow.input_dim:
+        raise CheckpointError(
+            f"{file}: its base has {spec.input_dim} coordinates, its flow {flow.input_dim}"
+        )
+    return spec, arrays
+
+
+def _contents(file: Path) -> tuple[dict[str, str], Arrays]:
+    """Metadata and arrays of a checkpoint of a format that this version reads."""
+    with opened(file) as handle:
+        metadata = handle.metadata() or {}
+        _check_format(file, metadata)
+        return metadata, {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
 
 
 class ArrayLike(Protocol):
@@ -110,43 +177,7 @@ def mismatch(spec: FlowSpec, arrays: Mapping[str, ArrayLike]) -> str | None:
     return None
 
 
-@contextmanager
-def opened(file: Path) -> Iterator[Any]:
-    """A safetensors file, open for reading; all that can be wrong with it is a CheckpointError."""
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint at {file}")
-    try:
-        with safe_open(file, framework="numpy") as handle:
-            yield handle
-    except SafetensorError as error:
-        raise CheckpointError(f"{file}: damaged, or no safetensors file ({error})") from error
-    except (AttributeError, TypeError) as error:  # from get_tensor: bfloat16, the float8 family
-        raise CheckpointError(f"{file}: holds a type that numpy does not know ({error})") from error
-
-
-def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write ``content`` to a temporary file beside ``path`` and rename it to ``path``.
-
-    A file that was there keeps its permissions; a new one gets those of any new file.
-    """
-    file = Path(path)
-    temporary = file.parent / f".{file.name}.{secrets.token_hex(4)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            if file.exists():
-                os.chmod(temporary, stat.S_IMODE(file.stat().st_mode))
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _check_format(file: Path, metadata: Mapping[str, str]) -> int:
+def _check_format(file: Path, metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         got = metadata.get("format")
         raise CheckpointError(f"{file}: no checkpoint of a flow (format {got!r}, not {FORMAT!r})")
@@ -159,4 +190,3 @@ def _check_format(file: Path, metadata: Mapping[str, str]) -> int:
             f"{file}: written in format {version}, this version reads up to {FORMAT_VERSION}; "
             "install a newer ppl-flowkit"
         )
-    return version

@@ -12,7 +12,7 @@ from flowkit_core.reports import InverseNotConverged
 from flowkit_core.warmup import kl_warmup
 from numpyro_flowkit.bases import mixture_base, student_t_base
 from numpyro_flowkit.build import FlowInit, build
-from numpyro_flowkit.checkpoint import load_flow, save_flow
+from numpyro_flowkit.checkpoint import load_base, load_flow, save_flow
 from numpyro_flowkit.density import fit_density
 from numpyro_flowkit.dequantise import dequantise
 from numpyro_flowkit.distributions import FlowDistribution
@@ -130,6 +130,7 @@ __all__ = [
     "kl_warmup",
     "kl_weight",
     "latent_surgery",
+    "load_base",
     "load_flow",
     "logit",
     "low_rank_linear",

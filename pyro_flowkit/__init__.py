@@ -12,7 +12,7 @@ from flowkit_core.reports import InverseNotConverged
 from flowkit_core.warmup import kl_warmup
 from pyro_flowkit.bases import mixture_base, student_t_base
 from pyro_flowkit.build import build
-from pyro_flowkit.checkpoint import load_flow, save_flow
+from pyro_flowkit.checkpoint import load_base, load_flow, save_flow
 from pyro_flowkit.density import fit_density
 from pyro_flowkit.dequantise import dequantise
 from pyro_flowkit.distributions import FlowDistribution
@@ -129,6 +129,7 @@ __all__ = [
     "kl_warmup",
     "kl_weight",
     "latent_surgery",
+    "load_base",
     "load_flow",
     "logit",
     "low_rank_linear",

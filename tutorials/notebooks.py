@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 FOLDER = Path(__file__).parent
 # Dots per inch: enough to read a picture on a screen, few enough to commit it.
@@ -61,6 +61,8 @@ def execute(path, *, limit):
             client.execute(env=_environment())
         except CellTimeoutError:
             return notebook, f"not done after {limit} s"
+        except DeadKernelError:
+            return notebook, "the kernel died, such as for want of memory"
         except CellExecutionError as error:
             return notebook, f"{error.ename}: {error.evalue}\n{error.traceback}"
     return notebook, on_stderr(notebook)

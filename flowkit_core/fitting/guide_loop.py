@@ -10,13 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_core.checkpoint import CheckpointError
 from flowkit_core.fitting.guide_plan import GuidePlan, Window
 from flowkit_core.fitting.guide_state import GuideFitState
 from flowkit_core.fitting.loop import layout
 from flowkit_core.fitting.processes import Alone, Processes
 from flowkit_core.fitting.progress import progress_bar
 from flowkit_core.fitting.state import Arrays
+from flowkit_core.safe_file import CheckpointError
 
 # Share of a time budget after which the rate begins to fall.
 _TIME_SHARE_OF_DECAY = 0.3

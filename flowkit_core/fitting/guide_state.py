@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowkit_core import checks
-from flowkit_core.checkpoint import CheckpointError
 from flowkit_core.fitting.state import Arrays
 from flowkit_core.fitting.state_file import StateFile
+from flowkit_core.safe_file import CheckpointError
 
 PHASES = ("total", "path", "decay")
 # Why a fit may end once its rate has fallen.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from flowkit_core import checks
-from flowkit_core.checkpoint import CheckpointError, opened, replace_file
+from flowkit_core.safe_file import CheckpointError, opened, replace_file
 
 Arrays = dict[str, NDArray[np.generic]]
 

@@ -14,13 +14,15 @@ HATCHES = ("", "////", "....", "xxxx")
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of that size in inches, bound to no window.
+    """An empty figure of that size in inches, bound to no window; notebooks show it as it is.
 
     Raises:
         ImportError: without matplotlib; the message names the command that installs it.
     """
-    figure_module = require("matplotlib.figure", extra="plot", purpose="a picture")
-    return figure_module.Figure(figsize=(width, height), layout="constrained")
+    require("matplotlib.figure", extra="plot", purpose="a picture")
+    from flowkit_core.plots.figure import Figure  # it needs matplotlib at once
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def finished(figure: Any, path: str | os.PathLike[str] | None) -> Any:

@@ -168,6 +168,11 @@ class AutoFlow(AutoContinuous):
         zeros = jnp.zeros_like(self._init_latent)
         return StandardNormal(zeros, jnp.ones_like(zeros)).to_event(1)
 
+    def get_base(self, params: dict[str, Any]) -> Any:
+        """The learnt base, for `save_flow`; None for the standard Normal."""
+        self._check_prototype()
+        return params[self._base_name] if self._base_is_learnt else None
+
     def get_transform(self, params: dict[str, Any]) -> Flow:
         """The flow with its location and scale, base to unconstrained latents."""
         self._check_prototype()
@@ -176,8 +181,7 @@ class AutoFlow(AutoContinuous):
 
     def get_posterior(self, params: dict[str, Any]) -> FlowDistribution:
         """Distribution of the packed, unconstrained latents."""
-        base = params[self._base_name] if self._base_is_learnt else None
-        return self._posterior(self.get_transform(params), base)
+        return self._posterior(self.get_transform(params), self.get_base(params))
 
     def median(self, params: dict[str, Any]) -> dict[str, Array]:
         """Posterior median of each latent, from draws of the guide with a fixed key."""

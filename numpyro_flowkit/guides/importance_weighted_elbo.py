@@ -10,11 +10,6 @@ import numpyro.distributions as dist
 from jax import Array, lax
 from jax.scipy.special import logsumexp
 from numpyro import handlers
-from numpyro.distributions.distribution import (
-    ExpandedDistribution,
-    Independent,
-    MaskedDistribution,
-)
 from numpyro.infer.elbo import ELBO
 from numpyro.infer.util import compute_log_probs
 from numpyro.primitives import Messenger
@@ -22,8 +17,7 @@ from numpyro.util import check_model_guide_match
 
 from flowkit_core import checks
 from numpyro_flowkit.distributions import FlowDistribution
-
-_WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
+from numpyro_flowkit.wrapped import unwrapped
 
 
 class ImportanceWeightedELBO(ELBO):
@@ -153,7 +147,7 @@ class _DoublyReparametrized(Messenger):
         for name, site in guide_trace.items():
             if site["type"] != "sample" or site["is_observed"] or name in self._tags:
                 continue
-            inner = _unwrapped(site["fn"])
+            inner = unwrapped(site["fn"])
             if not isinstance(inner, dist.Delta):
                 raise ValueError(
                     f"ImportanceWeightedELBO: site {name!r} of the guide, a "
@@ -192,15 +186,8 @@ def _multiply(_: None, gradients: tuple[Array, Array, Array]) -> tuple[Array, No
 _weighted_on_the_way_back.defvjp(_keep_nothing, _multiply)
 
 
-def _unwrapped(density: Any) -> Any:
-    """The distribution inside ``expand``, ``to_event`` and ``mask``."""
-    while isinstance(density, _WRAPPERS):
-        density = density.base_dist
-    return density
-
-
 def _flow_of(density: Any) -> FlowDistribution | None:
-    inner = _unwrapped(density)
+    inner = unwrapped(density)
     return inner if isinstance(inner, FlowDistribution) else None
 
 

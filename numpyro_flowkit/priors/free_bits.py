@@ -8,17 +8,14 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions.distribution import (
-    ExpandedDistribution,
-    Independent,
-    MaskedDistribution,
-)
+from numpyro.distributions import ExpandedDistribution, MaskedDistribution
 from numpyro.infer.elbo import ELBO
 from numpyro.infer.util import compute_log_probs
 from numpyro.util import check_model_guide_match
 
 from flowkit_core import checks
 from flowkit_core.free_bits import FreeBits, check_coordinates, check_drawn_here
+from numpyro_flowkit.wrapped import unwrapped
 
 
 class FreeBitsELBO(ELBO):
@@ -126,7 +123,7 @@ class FreeBitsELBO(ELBO):
             for name in names:
                 weights = _weights(guide_trace[name])
                 counts[name] = weights.sum()
-                check_drawn_here(name, isinstance(_unwrapped(guide_trace[name]["fn"]), dist.Delta))
+                check_drawn_here(name, isinstance(unwrapped(guide_trace[name]["fn"]), dist.Delta))
                 if self.free_bits.per == "site":
                     kls[name] = (guide_terms[name] - model_terms[name])[None]
                     continue
@@ -168,16 +165,9 @@ def _weights(site: dict[str, Any]) -> Array:
 
 def _of_coordinates(name: str, owner: str, site: dict[str, Any], weights: Array) -> Array:
     """Log-density of each coordinate, (G,), summed over the batch with these weights."""
-    inner = _unwrapped(site["fn"])
+    inner = unwrapped(site["fn"])
     check_coordinates(name, owner, type(inner).__name__, inner.event_shape)
     shape = (*weights.shape, *site["fn"].event_shape)
     log_prob = jnp.broadcast_to(inner.log_prob(site["value"]), shape).reshape(*weights.shape, -1)
     terms = jnp.where(weights[..., None] == 0, 0.0, weights[..., None] * log_prob)
     return terms.reshape(-1, terms.shape[-1]).sum(0)
-
-
-def _unwrapped(density: Any) -> Any:
-    """The distribution inside ``expand``, ``to_event`` and ``mask``."""
-    while isinstance(density, ExpandedDistribution | Independent | MaskedDistribution):
-        density = density.base_dist
-    return density

@@ -1,17 +1,15 @@
 """Flow: the base class of every trainable transform of this wing."""
 
-import functools
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from flowkit_core.specs import FlowSpec
-from numpyro_flowkit.spread import in_pieces
 from numpyro_flowkit.transforms.checks import broadcast_batch, floating, last_dim, last_dims
+from numpyro_flowkit.transforms.evaluation import evaluated
 from numpyro_flowkit.transforms.native import NativeTransform, Shape
 from numpyro_flowkit.transforms.newton import raise_unless_found
 
@@ -136,7 +134,7 @@ class Flow(NativeTransform):
             TypeError: for values that are not floating.
         """
         values, context = self._checked("z", (z,), context)
-        return self._evaluated(type(self)._forward_and_log_det, values, context)
+        return evaluated(type(self)._forward_and_log_det, self, values, context)
 
     def inverse_and_log_det(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Map data to base.
@@ -149,7 +147,7 @@ class Flow(NativeTransform):
             ValueError, TypeError: as `forward_and_log_det`.
         """
         values, context = self._checked("x", (x,), context)
-        found = self._evaluated(type(self)._inverse_and_log_det, values, context)
+        found = evaluated(type(self)._inverse_and_log_det, self, values, context)
         if self.iterative_inverse:
             raise_unless_found(values[0], found[0], jax.tree.leaves((self, context)))
         return found
@@ -180,7 +178,7 @@ class Flow(NativeTransform):
                 f"score: expected the shape of z, {jnp.shape(z)}, got {jnp.shape(score)}"
             )
         values, context = self._checked("z", (z, score), context)
-        return self._evaluated(type(self)._forward_and_score, values, context)
+        return evaluated(type(self)._forward_and_score, self, values, context)
 
     def condition(self, context: Array) -> "ConditionedFlow":
         """The native transform with the context fixed.
@@ -266,59 +264,3 @@ class Flow(NativeTransform):
         dtype = jnp.result_type(*given, *jax.tree.leaves(self))
         shape = (*batch, *self.event_shape)
         return tuple(jnp.broadcast_to(a, shape).astype(dtype) for a in arrays), context
-
-    def _evaluated(
-        self,
-        hook: Callable[..., tuple[Array, ...]],
-        values: tuple[Array, ...],
-        context: Array | None,
-    ) -> Any:
-        """Call a hook, compiled as a whole where nothing of a user's own is inside.
-
-        Called outside of ``jit``, a flow is then one program instead of hundreds of tiny ones, each
-        of which JAX would compile on its own. A user's part need not be a proper pytree.
-        """
-        if self.spec is None:
-            return self._batched(hook, values, context)
-        return _compiled(hook, self, values, context)
-
-    def _batched(
-        self,
-        hook: Callable[..., tuple[Array, ...]],
-        values: tuple[Array, ...],
-        context: Array | None,
-    ) -> Any:
-        """Call a hook, mapping over the flow's own batch dimensions if it has any."""
-        depth = len(self.batch_shape)
-        if depth == 0:
-            return hook(self, *values, context)
-        if context is not None:
-            context = jnp.broadcast_to(context, (*self._batch(values[0].shape), self.context_dim))
-
-        def one(flow: Self, values: tuple[Array, ...], context: Array | None) -> Any:
-            return flow._batched(hook, values, context)
-
-        # The outermost batch dimension of the flow, in arrays of points.
-        axis = -depth - len(self.event_shape)
-        out_axes = (axis, -depth, axis)[: 1 + len(values)]  # point, log_det, and the score
-        in_axes = (0, axis, -depth - 1)
-        return jax.vmap(one, in_axes=in_axes, out_axes=out_axes)(self, values, context)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _compiled(
-    hook: Callable[..., tuple[Array, ...]],
-    flow: Flow,
-    values: tuple[Array, ...],
-    context: Array | None,
-) -> Any:
-    rank = len(flow.event_shape)
-    batch = [(value, rank) for value in values]
-    if context is not None:
-        batch.append((context, 1))
-    ranks = (rank, 0, rank)[: 1 + len(values)]  # point, log_det, and the score
-
-    def whole(flow: Flow, values: tuple[Array, ...], context: Array | None) -> Any:
-        return flow._batched(hook, values, context)
-
-    return in_pieces(whole, batch, jax.tree.leaves(flow), ranks)(flow, values, context)

@@ -178,6 +178,11 @@ class AutoFlow(AutoContinuous):
         base: Distribution = self.base()
         return base
 
+    def get_base(self, *args: Any, **kwargs: Any) -> nn.Module | None:
+        """The learnt base, for `save_flow`; None for the standard Normal."""
+        self._flow()
+        return self.base
+
     def get_transform(self, *args: Any, **kwargs: Any) -> Compose:
         """The flow with its location and scale, base to unconstrained latents."""
         return self._flow()

@@ -6,21 +6,19 @@ from typing import Any
 
 import torch
 from pyro.distributions import Delta
-from pyro.distributions.torch import Independent
-from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import is_identically_one
-from pyro.infer import ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from pyro.util import check_if_enumerated, warn_if_nan
 from torch import Tensor
 
-from flowkit_core import checks
+from pyro_flowkit.differentiable_elbo import DifferentiableELBO
 from pyro_flowkit.distributions import FlowDistribution
+from pyro_flowkit.wrapped import unwrapped
 
 
-class ImportanceWeightedELBO(ELBO):
+class ImportanceWeightedELBO(DifferentiableELBO):
     """Loss ``-log (1/K) sum_k w_k`` of K draws, ``w_k = p(x_k, data) / q(x_k)``, for flow guides.
 
     Its gradient by the guide's parameters is the doubly reparametrised one (DReG),
@@ -75,8 +73,8 @@ class ImportanceWeightedELBO(ELBO):
         max_plate_nesting: float = math.inf,
     ) -> None:
         super().__init__(
-            num_particles=checks.positive_int("num_particles", num_particles),
-            vectorize_particles=checks.boolean("vectorize_particles", vectorize_particles),
+            num_particles,
+            vectorize_particles=vectorize_particles,
             max_plate_nesting=max_plate_nesting,
         )
 
@@ -106,15 +104,6 @@ class ImportanceWeightedELBO(ELBO):
         surrogate = -terms.sum()
         warn_if_nan(surrogate, "loss")
         return self._value(log_weights.detach()) + (surrogate - surrogate.detach())
-
-    def loss_and_grads(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """The loss in nats, with its gradients added to those of the parameters."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward(retain_graph=self.retain_graph)
-        return loss.item()
 
     def _value(self, log_weights: Tensor) -> Tensor:
         return math.log(self.num_particles) - torch.logsumexp(log_weights, 0)
@@ -154,22 +143,15 @@ class _PathGradients(Messenger):
     """While it is installed, flows draw their samples with path gradients."""
 
     def _pyro_sample(self, msg: Any) -> None:
-        density = _unwrapped(msg["fn"])
+        density = unwrapped(msg["fn"])
         if isinstance(density, FlowDistribution):
             msg["infer"] = {**(msg["infer"] or {}), "_path_gradient": density.path_gradient}
             density.path_gradient = True
 
     def _pyro_post_sample(self, msg: Any) -> None:
-        density = _unwrapped(msg["fn"])
+        density = unwrapped(msg["fn"])
         if isinstance(density, FlowDistribution):
             density.path_gradient = msg["infer"]["_path_gradient"]
-
-
-def _unwrapped(density: Any) -> Any:
-    """The distribution inside ``to_event`` and ``mask``, which hand its draws on as they are."""
-    while isinstance(density, Independent | MaskedDistribution):
-        density = density.base_dist
-    return density
 
 
 def _flow_draw(guide_trace: Trace) -> Tensor:
@@ -178,7 +160,7 @@ def _flow_draw(guide_trace: Trace) -> Tensor:
     for name, site in guide_trace.nodes.items():
         if site["type"] != "sample" or site["is_observed"]:
             continue
-        density = _unwrapped(site["fn"])
+        density = unwrapped(site["fn"])
         if isinstance(density, Delta):
             continue
         if not (isinstance(density, FlowDistribution) and _along_path(density, site["value"])):

@@ -12,13 +12,13 @@ from pyro.infer import Trace_ELBO
 from pyro.poutine.trace_struct import Trace
 from pyro.util import warn_if_nan
 from torch import Tensor
-from torch.distributions import Independent
 
-from flowkit_core import checks
 from flowkit_core.free_bits import FreeBits, check_coordinates, check_drawn_here
+from pyro_flowkit.differentiable_elbo import DifferentiableELBO
+from pyro_flowkit.wrapped import unwrapped
 
 
-class FreeBitsELBO(Trace_ELBO):
+class FreeBitsELBO(DifferentiableELBO, Trace_ELBO):
     """Loss ``-ELBO`` in which the KL of latents costs nothing up to some nats: free bits.
 
     ``-E log p(x | z) + sum_g max(minimum, KL_g)``, where KL_g is the KL of the latents in group g,
@@ -86,8 +86,8 @@ class FreeBitsELBO(Trace_ELBO):
     ) -> None:
         self.free_bits = FreeBits(minimum, latents, per)
         super().__init__(
-            num_particles=checks.positive_int("num_particles", num_particles),
-            vectorize_particles=checks.boolean("vectorize_particles", vectorize_particles),
+            num_particles,
+            vectorize_particles=vectorize_particles,
             max_plate_nesting=max_plate_nesting,
         )
 
@@ -123,21 +123,12 @@ class FreeBitsELBO(Trace_ELBO):
         warn_if_nan(loss, "loss")
         return loss
 
-    def loss_and_grads(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """The loss in nats, with its gradients added to those of the parameters."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward(retain_graph=self.retain_graph)
-        return loss.item()
-
     def _kl(
         self, name: str, of_guide: dict[str, Any], of_model: dict[str, Any]
     ) -> tuple[Tensor, Tensor]:
         """KL of each group (G,), of all data points together, and how many those are."""
         weights = _weights(of_guide)
-        check_drawn_here(name, isinstance(_unwrapped(of_guide["fn"]), Delta))
+        check_drawn_here(name, isinstance(unwrapped(of_guide["fn"]), Delta))
         if self.free_bits.per == "site":
             kl = (of_guide["log_prob_sum"] - of_model["log_prob_sum"]).reshape(1)
         else:
@@ -171,17 +162,10 @@ def _weights(site: dict[str, Any]) -> Tensor:
 
 def _of_coordinates(name: str, owner: str, site: dict[str, Any], weights: Tensor) -> Tensor:
     """Log-density of each coordinate, (G,), summed over the batch with these weights."""
-    inner = _unwrapped(site["fn"])
+    inner = unwrapped(site["fn"])
     check_coordinates(name, owner, type(inner).__name__, inner.event_shape)
     log_prob = inner.log_prob(site["value"])
     log_prob = log_prob.expand(*weights.shape, *site["fn"].event_shape)
     log_prob = log_prob.reshape(*weights.shape, -1)
     terms = torch.where(weights[..., None] == 0, 0.0, weights[..., None] * log_prob)
     return terms.reshape(-1, log_prob.shape[-1]).sum(0)
-
-
-def _unwrapped(density: Any) -> Any:
-    """The distribution inside ``to_event`` and ``mask``."""
-    while isinstance(density, Independent | MaskedDistribution):
-        density = density.base_dist
-    return density

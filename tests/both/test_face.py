@@ -35,6 +35,7 @@ OWN_ARGUMENTS = {
     # A Pyro guide holds its parameters, and takes the model's arguments to set itself up; a
     # NumPyro guide is given the parameters.
     "AutoFlow.get_posterior": ({"args", "kwargs"}, {"params"}),
+    "AutoFlow.get_base": ({"args", "kwargs"}, {"params"}),
     "AutoFlow.get_transform": ({"args", "kwargs"}, {"params"}),
     "AutoFlow.median": ({"args", "kwargs"}, {"params"}),
     "AutoFlow.quantiles": ({"args", "kwargs"}, {"params"}),
@@ -112,6 +113,7 @@ OWN_FILES = {
         "guides/param_store.py",  # NumPyro's parameters are handed in
         "guides/devices.py",  # JAX draws from keys, not from generators of devices
         "process_group.py",  # what processes exchange; one program of JAX has many devices
+        "differentiable_elbo.py",  # NumPyro's steps differentiate the loss themselves
         "native/layer.py",  # a structure for C; XLA hands over buffers and attributes
         # Where there is no C compiler: larger steps, since Python takes as long for small ones.
         "transforms/feature_major.py",
@@ -125,6 +127,8 @@ OWN_FILES = {
         "transforms/vmap_loop.py",
     },
     "numpyro": {
+        # Hooks as one program, and batches of flows; torch has its own ways for both.
+        "transforms/evaluation.py",
         "surgery/compiled.py",  # Pyro compiles nothing
         "surgery/precision.py",  # JAX has float64 only under a flag
         "guides/start.py",  # a Pyro guide holds its parameters

@@ -8,7 +8,8 @@ import pytest
 from safetensors import safe_open
 
 from flowkit_core import recipes as r
-from flowkit_core.checkpoint import read_checkpoint, replace_file, write_checkpoint
+from flowkit_core.checkpoint import read_checkpoint, write_checkpoint
+from flowkit_core.safe_file import replace_file
 from flowkit_core.specs import FlowSpec
 from tests.cases import CASES, arrays_for
 

@@ -131,7 +131,7 @@ def test_the_picture_shows_the_tail_and_the_means(tmp_path):
     z = np.random.default_rng(0).normal(size=(1000, 25))
     found = diagnose_draws(0.2 * z[:, 3] ** 2 + 0.3 * z[:, 4], {"theta": z})
     figure = found.plot()
-    assert type(figure) is Figure
+    assert isinstance(figure, Figure)
     tail, means = figure.axes
     assert tail.get_title() == f"khat = {found.khat:.2f} (threshold 0.67)"
     raw, smoothed, _ = tail.lines

@@ -1,6 +1,8 @@
 """Pictures: what they show, and that they touch nothing but their file."""
 
+import io
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import matplotlib.colors
 import numpy as np
+import PIL.Image
 import pytest
 from matplotlib.figure import Figure
 
@@ -23,14 +26,22 @@ def labels(axes):
 
 def test_an_empty_figure_has_the_size_asked_for():
     figure = plots.new_figure(3, 2.5)
-    assert type(figure) is Figure
+    assert isinstance(figure, Figure)
     assert figure.get_size_inches().tolist() == [3, 2.5]
     assert figure.axes == []
 
 
+def test_a_notebook_shows_a_figure_as_it_is():
+    figure = plots.new_figure(3, 2.5)
+    picture = PIL.Image.open(io.BytesIO(figure._repr_png_()))
+    assert picture.size == tuple(figure.bbox.size.astype(int))
+    again = pickle.loads(pickle.dumps(figure))
+    assert again._repr_png_()[:4] == b"\x89PNG"
+
+
 def test_loss_curves_show_both_losses_and_the_epoch_kept():
     figure = plots.loss_curves([3.0, 2.0, 1.0], [3.5, 2.5, 2.7], best_epoch=1)
-    assert type(figure) is Figure
+    assert isinstance(figure, Figure)
     (axes,) = figure.axes
     train, validation, kept = axes.lines
     assert train.get_xydata().tolist() == [[1, 3.0], [2, 2.0], [3, 1.0]]
@@ -144,10 +155,10 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_picture_is_written_where_it_is_asked_for_and_only_there(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert type(WRITERS[name](None)) is Figure
+    assert isinstance(WRITERS[name](None), Figure)
     assert list(tmp_path.iterdir()) == []
     for path in (tmp_path / "picture.png", str(tmp_path / "text.png")):
-        assert type(WRITERS[name](path)) is Figure
+        assert isinstance(WRITERS[name](path), Figure)
         assert is_png(Path(path))
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tutorials.notebooks import FOLDER, on_stderr, parsed
+from tutorials.notebooks import FOLDER, execute, on_stderr, parsed
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -73,6 +73,24 @@ def test_numbers_choose_notebooks():
     assert parsed([]).paths == NOTEBOOKS
     with pytest.raises(SystemExit):
         parsed(["7"])
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("print(1)", ""),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import warnings; warnings.warn('beware')", "beware"),
+        ("import os; os._exit(1)", "the kernel died"),
+        ("import time; time.sleep(60)", "not done after"),
+    ],
+)
+def test_what_goes_wrong_in_a_notebook_is_told(tmp_path, code, problem):
+    path = tmp_path / "one.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+    found = execute(path, limit=6 if "sleep" in code else 60)[1]
+    assert problem in found
+    assert bool(problem) == bool(found)
 
 
 @pytest.mark.parametrize("number", SHORTEST)
