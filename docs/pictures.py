@@ -2,14 +2,16 @@
 
 Every flow of two coordinates is fitted to one crescent, whose density is known, by the reverse KL
 divergence (fresh draws of the base, Adam), so that the pictures show what a family can and cannot
-bend; the divergence that is left stands above each. Some seconds for each flow on one core.
+bend; the divergence that is left stands above each. ActNorm and BatchNorm take the moments of draws
+of the crescent instead. A logit leads into the unit square and is shown as it is. Some seconds for
+each flow on one core.
 """
 
-import functools
 import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,12 @@ FLOWS: dict[str, Callable[[], nf.FlowInit]] = {
     ),
     "lu_linear": lambda: nf.lu_linear(2),
     "qr_linear": lambda: nf.qr_linear(2),
+    "triangular_linear": lambda: nf.triangular_linear(2),
+    "low_rank_linear": lambda: nf.low_rank_linear(2, rank=1),
+    "householder_linear": lambda: nf.householder_linear(2, num_reflections=2),
+    "diagonal_linear": lambda: nf.diagonal_linear(2),
+    "act_norm": lambda: nf.act_norm(2),
+    "batch_norm": lambda: nf.batch_norm(2),
     "planar": lambda: nf.planar(2, num_layers=16),
     "sylvester": lambda: nf.sylvester(2, num_layers=4, rank=2),
     "permute": lambda: nf.permute(2, order=(1, 0)),
@@ -58,10 +66,20 @@ def log_normaliser() -> float:
 def fitted(init: nf.FlowInit) -> tuple[nf.Flow, float]:
     """The flow after its fit, and the KL divergence from it to the crescent, in nats."""
     flow = init(jax.random.key(0))
-    if jax.tree.leaves(flow):
+    if flow.takes_statistics:
+        flow = nf.set_batch_statistics(nf.start_from_data(flow, draws()), draws())
+    elif jax.tree.leaves(flow):
         flow = _trained(flow)
     z = jax.random.normal(jax.random.key(2), (20_000, 2))
     return flow, float(_loss(flow, z)) + log_normaliser()
+
+
+def draws() -> Array:
+    """10 000 points of the crescent: of the cells of a fine grid, by their density."""
+    side = jnp.linspace(-8.0, 8.0, 1601)
+    points = jnp.stack(jnp.meshgrid(side, side), -1).reshape(-1, 2)
+    shares = jax.nn.softmax(log_density(points))
+    return jax.random.choice(jax.random.key(3), points, (10_000,), p=shares)
 
 
 @jax.jit
@@ -89,17 +107,22 @@ def _trained(flow: nf.Flow) -> nf.Flow:
 
 
 def draw(name: str) -> None:
-    flow, divergence = fitted(FLOWS[name]())
-    forward = jax.jit(functools.partial(type(flow).__call__, flow))
+    if name == "logit":
+        flow, title = nf.logit(2)(jax.random.key(0)), "x = flow(z), in the unit square"
+        window, target = (0.0, 1.0), _log_density_of(flow)
+    else:
+        flow, divergence = fitted(FLOWS[name]())
+        title, window, target = (
+            f"x = flow(z), KL {divergence:.2f} nats", (-WINDOW, WINDOW), log_density
+        )  # fmt: skip
+        print(f"{name}: {divergence:.3f} nats", flush=True)
     # Axes of equal units leave constrained layout too little room for their titles.
     figure = Figure(figsize=(7.2, 3.9))
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.12, top=0.92, wspace=0.16)
-    base, data = figure.subplots(1, 2, sharex=True, sharey=True)
-    side = np.linspace(-WINDOW, WINDOW, 200)
-    mesh = np.stack(np.meshgrid(side, side), -1)
-    levels = {"levels": 8, "cmap": "Greys", "alpha": 0.55}
-    base.contourf(side, side, np.exp(-0.5 * (mesh**2).sum(-1)), **levels)
-    data.contourf(side, side, np.exp(np.asarray(log_density(jnp.asarray(mesh)))), **levels)
+    right = 0.97 if name == "logit" else 0.99  # whose last tick is at the edge
+    figure.subplots_adjust(left=0.07, right=right, bottom=0.12, top=0.92, wspace=0.16)
+    base, data = figure.subplots(1, 2)
+    _shade(base, (-WINDOW, WINDOW), lambda z: -0.5 * (z**2).sum(-1))
+    _shade(data, window, target)
     fine = np.linspace(-2.5, 2.5, 161)
     for at in np.linspace(-2.5, 2.5, 11):
         along = np.full_like(fine, at)
@@ -108,23 +131,36 @@ def draw(name: str) -> None:
             (np.stack([along, fine], -1), COLOURS[1]),
         ):
             base.plot(*z.T, color=colour, linewidth=0.8)
-            data.plot(
-                *np.asarray(forward(jnp.asarray(z, jnp.float32))).T, color=colour, linewidth=0.8
-            )
+            x = np.asarray(flow.forward_and_log_det(jnp.asarray(z, jnp.float32))[0])
+            data.plot(*x.T, color=colour, linewidth=0.8)
     base.set(title="z, Normal", xlabel="$z_1$", ylabel="$z_2$")
-    data.set(title=f"x = flow(z), KL {divergence:.2f} nats", xlabel="$x_1$")
-    data.set_ylabel("$x_2$")
-    for axes in (base, data):
-        axes.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal")
-        without_frame(axes)
+    data.set(title=title, xlabel="$x_1$", ylabel="$x_2$")
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150)
     # 64 colours are enough for lines and greys, and a quarter of the bytes.
     Image.open(picture).convert("RGB").quantize(64).save(FOLDER / f"{name}.png", optimize=True)
-    print(f"{name}: {divergence:.3f} nats", flush=True)
+
+
+def _log_density_of(flow: nf.Flow) -> Callable[[Array], Array]:
+    density = nf.FlowDistribution(flow)
+
+    def log_prob(x: Array) -> Array:
+        inside = ((x > 0) & (x < 1)).all(-1, keepdims=True)
+        return jnp.where(inside[..., 0], density.log_prob(jnp.where(inside, x, 0.5)), -jnp.inf)
+
+    return log_prob
+
+
+def _shade(axes: Any, window: tuple[float, float], log_density: Callable[[Array], Array]) -> None:
+    side = np.linspace(*window, 200)
+    mesh = jnp.asarray(np.stack(np.meshgrid(side, side), -1))
+    density = np.exp(np.asarray(log_density(mesh)))
+    axes.contourf(side, side, density, levels=8, cmap="Greys", alpha=0.55)
+    axes.set(xlim=window, ylim=window, aspect="equal")
+    without_frame(axes)
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or FLOWS:
+    for name in sys.argv[1:] or [*FLOWS, "logit"]:
         draw(name)

@@ -44,6 +44,16 @@ def test_every_flow_stands_on_a_page_of_the_flows():
     assert [name for name in recipes.__all__ if f"`{name}" not in pages and name != "compose"] == []
 
 
+def test_every_flow_is_seen_on_a_page():
+    from flowkit_core import recipes
+
+    pages = {page: page.read_text("utf-8") for page in WRITTEN}
+    shown = {Path(p).stem for text in pages.values() for p in re.findall(r"\]\((.+?\.png)\)", text)}
+    # Draws of digits are the pictures of these.
+    assert "images-samples-pyro" in shown
+    assert set(recipes.__all__) - shown == {"compose", "realnvp_image", "glow"}
+
+
 def test_figures_of_the_comparison_are_those_of_the_results():
     measured = (DOCS / "comparison.md").read_text("utf-8").partition("## Measured")[2]
     results = (ROOT / "benchmarks" / "RESULTS.md").read_text("utf-8")
