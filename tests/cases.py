@@ -159,11 +159,12 @@ CASES |= {
 # tests/both/test_image_flows.py does, which is enough for what joins their layers), and further
 # forms of layers of which others are among the default tests.
 SLOW_CASES = {
-    "coupling_linear", "glow_context", "iaf_linear_context", "iaf_narrow_random",
-    "iaf_spline_context", "image_channels_spline", "lu_linear_one_dim", "maf_context_one_dim",
-    "maf_linear", "maf_spline_one_dim", "maf_two_dims", "qr_linear_one_dim",
-    "realnvp_context_one_dim", "realnvp_half_random", "realnvp_image", "realnvp_spline_one_dim",
-    "sylvester_householder", "sylvester_triangular",
+    "coupling_linear", "coupling_spline", "glow_context", "iaf_linear_context",
+    "iaf_narrow_random", "iaf_one_dim", "iaf_residual", "iaf_spline", "iaf_spline_context",
+    "image_channels_spline", "lu_linear_one_dim", "maf_context_one_dim", "maf_linear", "maf_lu",
+    "maf_spline_one_dim", "maf_two_dims", "qr_linear_one_dim", "realnvp_context_one_dim",
+    "realnvp_half_random", "realnvp_image", "realnvp_spline_one_dim", "sylvester_householder",
+    "sylvester_triangular",
 }  # fmt: skip
 
 

@@ -19,14 +19,10 @@ def test_every_python_block_is_an_example_under_a_heading():
     assert len(EXAMPLES) == README.count("```python") == 6
 
 
-def marks(code):
-    """A fit to convergence takes minutes on a busy machine."""
-    return [pytest.mark.slow] if "fit_guide(" in code else []
-
-
+# Two of them are fits to convergence, and each starts a Python of its own.
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("title", "code"),
-    [pytest.param(title, code, id=title, marks=marks(code)) for title, code in EXAMPLES],
+    ("title", "code"), [pytest.param(title, code, id=title) for title, code in EXAMPLES]
 )
 def test_an_example_runs_and_prints_finite_numbers(title, code, tmp_path):
     done = subprocess.run(

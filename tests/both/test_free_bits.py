@@ -141,7 +141,10 @@ CASES = {
 
 
 @every_wing
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.slow) if c == "particles one by one" else c for c in CASES],
+)
 @pytest.mark.parametrize(("per", "minimum"), [("site", 3.0), ("dim", 0.2)])
 def test_losses_and_gradients_are_those_by_hand(wing, case, per, minimum):
     options, particles = CASES[case]

@@ -12,7 +12,7 @@ every_wing = pytest.mark.parametrize("wing", WINGS.values(), ids=WINGS.keys())
 
 
 @every_wing
-@pytest.mark.parametrize("name", ["maf", "realnvp"])
+@pytest.mark.parametrize("name", [pytest.param("maf", marks=pytest.mark.slow), "realnvp"])
 @both_dtypes
 def test_ten_wild_layers_keep_the_bars(wing, name, dtype):
     z = points(dtype)

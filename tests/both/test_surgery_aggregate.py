@@ -128,7 +128,9 @@ def flow_posterior(wing, rng, n):
 
 
 @every_wing
-@pytest.mark.parametrize("kind", ["diagonal", "collapsed", "full"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("diagonal", marks=pytest.mark.slow), "collapsed", "full"]
+)
 def test_gradients_match_autodiff_through_the_table_of_pairs(wing, kind, rng):
     loc, scale = gaussians(rng, 60, 3, 1.0, 1e-6 if kind == "collapsed" else 0.5)
     factor = factors(rng, scale) if kind == "full" else scale

@@ -14,7 +14,8 @@ def _sweeps(way):
     jax.clear_caches()
 
 
-@pytest.fixture(scope="module", params=["c", "xla"])
+# What XLA computes is held against C in test_numpyro_native by default.
+@pytest.fixture(scope="module", params=["c", pytest.param("xla", marks=pytest.mark.slow)])
 def both_sweeps(request):
     """Every test of the module twice."""
     yield from _sweeps(request.param)

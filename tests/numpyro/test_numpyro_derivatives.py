@@ -22,7 +22,9 @@ CASES = {
     "one coordinate": (fk.maf, 1, {"hidden_dims": (3,), "context_dim": 2, "activation": "tanh"}),
 }
 METHODS = ("sweep", pytest.param("fixed_point", marks=pytest.mark.slow))
-every_case = pytest.mark.parametrize("case", CASES)
+every_case = pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c == "residual" else c for c in CASES]
+)
 every_method = pytest.mark.parametrize("method", METHODS)
 
 

@@ -14,8 +14,8 @@ from numpyro.infer.autoguide import AutoDiagonalNormal
 from tests.numpyro import models
 from tests.numpyro import normal_guides as normal
 from tests.numpyro.models import FLOW, GUIDES, SMALL, assert_same_leaves, call, started
+from tests.numpyro.normal_guides import every_guide
 
-every_guide = pytest.mark.parametrize("name", GUIDES)
 KEY = jax.random.key(4)
 THIN = {"num_layers": 1, "hidden_dims": (8,)}  # where the flow itself is not the matter
 

@@ -29,7 +29,10 @@ def losses(result):
     return result.train_losses, result.validation_losses
 
 
-@pytest.mark.parametrize("recipe", [fk.maf, fk.realnvp, lambda d, **_: fk.lu_linear(d)])
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(fk.maf, marks=pytest.mark.slow), fk.realnvp, lambda d, **_: fk.lu_linear(d)],
+)
 def test_it_recovers_a_correlated_gaussian(recipe):
     result = fk.fit_density(
         recipe(3, num_layers=3, hidden_dims=(8,)), rows(4000), num_epochs=25, batch_size=256,

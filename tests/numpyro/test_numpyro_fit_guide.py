@@ -241,7 +241,10 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("AutoMultivariateNormal", marks=pytest.mark.slow), "AutoNormal", "AutoGuideList"],
+)
 def test_other_guides_reach_the_best_that_they_can(name):
     make, model, gap = OTHERS[name]
     result = fitted(model, guide=make(model), num_steps=600, learning_rate=0.03,

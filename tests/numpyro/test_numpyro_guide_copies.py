@@ -12,8 +12,8 @@ from numpyro.infer import SVI, Trace_ELBO
 import numpyro_flowkit as fk
 from tests.numpyro import models
 from tests.numpyro.models import FLOW, GUIDES, SMALL, assert_same_leaves, call, large, started
+from tests.numpyro.normal_guides import every_guide
 
-every_guide = pytest.mark.parametrize("name", GUIDES)
 COPIES = {
     "deepcopy": copy.deepcopy,
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),

@@ -14,8 +14,8 @@ from numpyro.infer import SVI, Trace_ELBO
 import numpyro_flowkit as fk
 from tests.numpyro import models
 from tests.numpyro.models import FLOW, GUIDES, SMALL, call, large, started
+from tests.numpyro.normal_guides import every_guide
 
-every_guide = pytest.mark.parametrize("name", GUIDES)
 MEAN, COVARIANCE = models.regression_posterior()
 SD = np.sqrt(np.diag(COVARIANCE))
 FRAME = "layers.2."  # the layer that training leaves alone

@@ -14,8 +14,7 @@ from numpyro.optim import Adam
 import numpyro_flowkit as fk
 from tests.numpyro import models
 from tests.numpyro.models import FLOW, GUIDES, SMALL, call, started
-
-every_guide = pytest.mark.parametrize("name", GUIDES)
+from tests.numpyro.normal_guides import every_guide
 
 
 @every_guide

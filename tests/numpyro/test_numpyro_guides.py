@@ -15,8 +15,8 @@ import numpyro_flowkit as fk
 from tests.numpyro import models
 from tests.numpyro import normal_guides as normal
 from tests.numpyro.models import FLOW, GUIDES, SMALL, call, large, started
+from tests.numpyro.normal_guides import every_guide
 
-every_guide = pytest.mark.parametrize("name", GUIDES)
 # Where the oldest JAX allowed has it; later ones warn of that place.
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
 START = {"weights": jnp.array([1.5, -2.0])}

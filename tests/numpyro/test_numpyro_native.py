@@ -71,7 +71,7 @@ def test_it_is_what_runs_where_there_is_a_compiler(monkeypatch):
 
 @needs_compiler
 @both
-@pytest.mark.parametrize("law", ["affine", "additive"])
+@pytest.mark.parametrize("law", ["affine", pytest.param("additive", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("hidden_dims", [(), pytest.param((7,), marks=pytest.mark.slow), (13, 9)])
 def test_values_and_gradients_are_those_of_xla(recipe, law, hidden_dims, monkeypatch):
     flow = large(recipe(6, num_layers=2, hidden_dims=hidden_dims, law=law, context_dim=2))
@@ -80,7 +80,10 @@ def test_values_and_gradients_are_those_of_xla(recipe, law, hidden_dims, monkeyp
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    "activation",
+    [a if a in ("relu", "silu") else pytest.param(a, marks=pytest.mark.slow) for a in ACTIVATIONS],
+)
 def test_every_activation(activation, monkeypatch):
     flow = large(fk.maf(5, num_layers=1, hidden_dims=(9, 8), activation=activation))
     run = functools.partial(results, flow, points(20, 5))
@@ -97,7 +100,9 @@ def test_single_precision(monkeypatch):
 
 
 @needs_compiler
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 33])
+@pytest.mark.parametrize(
+    "count", [0, 1, 17, *(pytest.param(n, marks=pytest.mark.slow) for n in (15, 16, 33))]
+)
 def test_any_number_of_points_fills_the_tiles(count, monkeypatch):
     flow = large(fk.maf(5, num_layers=1, hidden_dims=(11,)))
     run = functools.partial(results, flow, points(count, 5))

@@ -12,8 +12,7 @@ from numpyro.infer.util import log_density
 
 from tests.numpyro import models
 from tests.numpyro.models import FLOW, GUIDES, call, large, started
-
-every_guide = pytest.mark.parametrize("name", GUIDES)
+from tests.numpyro.normal_guides import every_guide
 
 
 def bent(name, model, seed=0):

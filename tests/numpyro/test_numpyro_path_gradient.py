@@ -20,7 +20,9 @@ FLOWS = {
     "maf_spline": fk.maf(3, law="spline", **SMALL),
     "realnvp_spline": fk.realnvp(3, law="spline", **SMALL),
 }
-every_flow = pytest.mark.parametrize("name", FLOWS)
+every_flow = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "maf_spline" else n for n in FLOWS]
+)
 KEY = jax.random.key(5)
 
 
@@ -93,7 +95,7 @@ BASES = {
 
 
 @pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("name", ["iaf", "maf"])
+@pytest.mark.parametrize("name", ["iaf", pytest.param("maf", marks=pytest.mark.slow)])
 def test_any_base_and_its_own_parameters_take_part(name, base):
     def make(flow, loc, scale, **kwargs):
         return fk.FlowDistribution(flow, BASES[base](loc, scale), **kwargs)

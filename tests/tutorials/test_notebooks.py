@@ -14,8 +14,8 @@ from tutorials.notebooks import FOLDER, execute, on_stderr, parsed
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MAX_BYTES = 300_000
-# Executed here, in fewer steps, which these notebooks take by an environment variable.
-SHORTEST = ("1", pytest.param("6", marks=pytest.mark.slow))
+# Executed in fewer steps, which these notebooks take by an environment variable.
+SHORTEST = ("1", "6")
 
 
 def read(path):
@@ -93,6 +93,7 @@ def test_what_goes_wrong_in_a_notebook_is_told(tmp_path, code, problem):
     assert bool(problem) == bool(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SHORTEST)
 def test_the_shortest_run_from_top_to_bottom(number):
     done = subprocess.run(
