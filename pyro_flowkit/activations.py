@@ -16,6 +16,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
 }
 
+# Those whose derivative torch takes from the result, so that nothing needs the values before.
+IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_}
+
 
 def activate(name: str, values: Tensor, out: Tensor) -> Tensor:
     """Write the activations of ``values`` into ``out``; nothing differentiates through it."""

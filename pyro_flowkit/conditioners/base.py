@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowkit_core.specs import ArraySpec, ConditionerSpec
-from pyro_flowkit.activations import ACTIVATIONS
+from pyro_flowkit.activations import ACTIVATIONS, IN_PLACE
 
 
 def draw_arrays(arrays: Iterable[ArraySpec], generator: torch.Generator) -> dict[str, Tensor]:
@@ -64,6 +64,11 @@ class Conditioner(nn.Module):
         """The spec's activation function."""
         return ACTIVATIONS[self.spec.activation](values)
 
+    def activated(self, values: Tensor) -> Tensor:
+        """The activations of values that nobody else holds, in their place where that is right."""
+        name = self.spec.activation
+        return IN_PLACE.get(name, ACTIVATIONS[name])(values)
+
     def weight(self, layer: int) -> Tensor:
         """Weight (outputs x inputs) of one linear layer."""
         weight: Tensor = getattr(self, f"weight_{layer}")
@@ -89,13 +94,13 @@ class Conditioner(nn.Module):
         """The same layers in pre-activation residual blocks of two, between the first and last."""
         stream = self.first(inputs, context)
         for layer in range(1, self.num_layers - 1, 2):
-            inner = self.activation(self.linear(layer, self.activation(stream)))
+            inner = self.activated(self.linear(layer, self.activation(stream)))
             stream = stream + self.linear(layer + 1, inner)
-        return self.linear(self.num_layers - 1, self.activation(stream))
+        return self.linear(self.num_layers - 1, self.activated(stream))
 
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
         """Map (..., inputs) and a context (..., context_dim) to (..., outputs)."""
         outputs = self.first(inputs, context)
         for layer in range(1, self.num_layers):
-            outputs = self.linear(layer, self.activation(outputs))
+            outputs = self.linear(layer, self.activated(outputs))
         return outputs

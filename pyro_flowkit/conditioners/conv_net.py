@@ -76,8 +76,19 @@ class ConvNet(Conditioner):
         """Map (..., C, H, W) and a context (..., context_dim) to (..., outputs, H, W)."""
         batch = inputs.shape[:-3]
         # torch's convolutions have one batch dimension.
-        images = inputs.reshape(batch.numel(), *inputs.shape[-3:])
+        images = channels_last(inputs.reshape(batch.numel(), *inputs.shape[-3:]))
         given = None if context is None else context.reshape(batch.numel(), context.shape[-1])
         run = self.residual_forward if self.spec.residual else super().forward
         outputs = run(images, given)
-        return outputs.reshape(*batch, *outputs.shape[1:])
+        return outputs.contiguous().reshape(*batch, *outputs.shape[1:])
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The same images, the channels of a pixel side by side in memory where that is faster.
+
+    A CPU takes three quarters of the time for convolutions of such images, and what follows keeps
+    their order. (``contiguous(memory_format=...)`` says the same, but not inside of ``vmap``.)
+    """
+    if images.device.type != "cpu" or images.dtype != torch.float32:
+        return images
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)

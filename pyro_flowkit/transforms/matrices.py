@@ -93,6 +93,12 @@ def reflect(vectors: Tensor, rows: Tensor, *, transpose: bool = False) -> Tensor
         >>> reflect(torch.tensor([[1.0], [0.0]]), torch.tensor([3.0, 4.0])).tolist()
         [-3.0, 4.0]
     """
+    if vectors.shape[-1] == 1:  # nothing to solve, which is half of what a single one takes
+        vector = vectors[:, 0]
+        square = vector @ vector
+        return rows - (rows @ vector)[..., None] * (
+            vector * (2 / torch.where(square > 0, square, 1))
+        )
     inner = apply(vectors.T, rows)
     factor = reflection_factor(vectors)
     return rows - apply(vectors, solve(factor, inner, is_lower=False, transpose=transpose))

@@ -33,6 +33,7 @@ LAYERS = {
     "planar_leaky": layer(r.planar, 6, activation="leaky_relu"),
     "orthogonal": layer(r.sylvester, 6, rank=4),
     "householder": layer(r.sylvester, 5, rank=5, kind="householder", num_reflections=3),
+    "one reflection": layer(r.sylvester, 4, rank=3, kind="householder", num_reflections=1),
     "triangular": layer(r.sylvester, 4, rank=3, kind="triangular"),
 }
 
