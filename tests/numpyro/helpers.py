@@ -13,9 +13,9 @@ import numpyro_flowkit as fk
 from numpyro_flowkit.transforms import (
     Autoregressive,
     Coupling,
-    base,
     compose,
     coupling,
+    evaluation,
     implicit,
     made_solver,
     network_solver,
@@ -156,7 +156,7 @@ def network_calls(monkeypatch):
     calls = Calls()
     with monkeypatch.context() as patch:
         # JAX would not trace again what it has compiled before.
-        patch.setattr(base, "_compiled", base._compiled.__wrapped__)
+        patch.setattr(evaluation, "_compiled", evaluation._compiled.__wrapped__)
         patch.setattr(implicit, "solve_made", calls.counting(implicit.solve_made))
         run = calls.counting(compose.sequential_run, lambda layers, *_: len(layers))
         patch.setattr(compose, "sequential_run", run)
