@@ -173,6 +173,24 @@ def params(names):
     return [pytest.param(n, marks=pytest.mark.slow) if n in SLOW_CASES else n for n in names]
 
 
+DIRECTIONS = ("forward_and_log_det", "inverse_and_log_det")
+
+
+def directed(names):
+    """Each name with each direction; the easier one of the two is slow.
+
+    The harder is the sequential one, and else that from base to data. What the other gives is held
+    against it by round trips.
+    """
+    found = []
+    for name in names:
+        harder = DIRECTIONS[CASES[name].sequential_inverse]
+        for direction in DIRECTIONS:
+            slow = name in SLOW_CASES or direction != harder
+            found.append(pytest.param(name, direction, marks=pytest.mark.slow if slow else ()))
+    return pytest.mark.parametrize(("case", "direction"), found)
+
+
 CONTEXT_CASES = sorted(name for name, spec in CASES.items() if spec.context_dim)
 SEQUENTIAL_CASES = sorted(
     name for name, s in CASES.items() if s.sequential_forward or s.sequential_inverse
