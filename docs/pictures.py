@@ -67,7 +67,8 @@ def fitted(init: nf.FlowInit) -> tuple[nf.Flow, float]:
     """The flow after its fit, and the KL divergence from it to the crescent, in nats."""
     flow = init(jax.random.key(0))
     if flow.takes_statistics:
-        flow = nf.set_batch_statistics(nf.start_from_data(flow, draws()), draws())
+        x = draws()
+        flow = nf.set_batch_statistics(nf.start_from_data(flow, x), x)
     elif jax.tree.leaves(flow):
         flow = _trained(flow)
     z = jax.random.normal(jax.random.key(2), (20_000, 2))

@@ -79,21 +79,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[FlowSpec, Arrays]:
             format, or holds arrays that do not fit its spec.
     """
     file = Path(path)
-    metadata, held = _contents(file)
-    arrays = {
-        name: array
-        for name, array in held.items()
-        if "base" not in metadata or not name.startswith(BASE_PREFIX)
-    }
-    try:
-        spec = FlowSpec.from_json(metadata.get("spec", ""))
-    except (TypeError, ValueError) as error:
-        version = metadata["format_version"]
-        raise CheckpointError(f"{file}: format {version}, unreadable spec: {error}") from error
-    problem = mismatch(spec, arrays)
-    if problem:
-        raise CheckpointError(f"{file}: {problem}")
-    return spec, arrays
+    return _flow(file, *_contents(file))
 
 
 def read_base(path: str | os.PathLike[str]) -> tuple[BaseSpec, Arrays]:
@@ -116,8 +102,8 @@ def read_base(path: str | os.PathLike[str]) -> tuple[BaseSpec, Arrays]:
         ('student_t', array([-3.53, -3.53]))
     """
     file = Path(path)
-    flow, _ = read_checkpoint(file)
     metadata, held = _contents(file)
+    flow, _ = _flow(file, metadata, held)
     kind = metadata.get("base")
     if kind is None:
         raise CheckpointError(
@@ -175,6 +161,24 @@ def mismatch(spec: FlowSpec, arrays: Mapping[str, ArrayLike]) -> str | None:
         if str(arrays[name].dtype).removeprefix("torch.") not in DTYPES:
             return f"{name}: expected dtype float32 or float64, got {arrays[name].dtype}"
     return None
+
+
+def _flow(file: Path, metadata: Mapping[str, str], held: Arrays) -> tuple[FlowSpec, Arrays]:
+    """Spec and arrays of the flow among what a checkpoint holds."""
+    arrays = {
+        name: array
+        for name, array in held.items()
+        if "base" not in metadata or not name.startswith(BASE_PREFIX)
+    }
+    try:
+        spec = FlowSpec.from_json(metadata.get("spec", ""))
+    except (TypeError, ValueError) as error:
+        version = metadata["format_version"]
+        raise CheckpointError(f"{file}: format {version}, unreadable spec: {error}") from error
+    problem = mismatch(spec, arrays)
+    if problem:
+        raise CheckpointError(f"{file}: {problem}")
+    return spec, arrays
 
 
 def _check_format(file: Path, metadata: Mapping[str, str]) -> None:
