@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# A comment of MyST right before a block says that `make test` leaves it out.
-SLOW = "% slow"
 _SYNC = re.compile(r":sync: (\w+)")
 
 
@@ -20,13 +18,12 @@ class Block:
     line: int
     heading: str
     tab: str
-    slow: bool
 
 
 def blocks_of(page: Path) -> list[Block]:
     """All Python blocks of a page, in order."""
     found: list[Block] = []
-    heading = tab = previous = ""
+    heading = tab = ""
     lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), 1))
     for number, line in lines:
         if line.startswith("#"):
@@ -41,10 +38,9 @@ def blocks_of(page: Path) -> list[Block]:
                 if inside == "```":
                     break
                 code.append(inside)
-            found.append(Block("\n".join(code), number, heading, tab, previous == SLOW))
+            found.append(Block("\n".join(code), number, heading, tab))
         elif line.startswith("```") and line != "```":  # a block that is not Python
             for _, inside in lines:
                 if inside == "```":
                     break
-        previous = line
     return found

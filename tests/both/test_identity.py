@@ -7,7 +7,6 @@ from flowkit_core import recipes as r
 from tests.wings import WINGS
 
 every_wing = pytest.mark.parametrize("wing", WINGS.values(), ids=WINGS.keys())
-both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 every_dim = pytest.mark.parametrize(
     "input_dim", [1, 3, *(pytest.param(d, marks=pytest.mark.slow) for d in (2, 4, 5))]
 )
@@ -42,7 +41,13 @@ def awkward_points(input_dim, dtype):
 @every_wing
 @pytest.mark.parametrize("name", RECIPES)
 @every_dim
-@both_dtypes
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(np.float32, id="f32"),
+        pytest.param(np.float64, id="f64", marks=pytest.mark.slow),  # as every row of the table
+    ],
+)
 def test_a_recipe_starts_as_the_identity_in_both_directions(wing, name, input_dim, dtype):
     spec = RECIPES[name](input_dim)
     flow = wing.fresh(spec, dtype)

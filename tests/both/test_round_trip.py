@@ -5,7 +5,7 @@ import pytest
 
 from flowkit_core import recipes as r
 from flowkit_core.numerics import round_trip_tolerance
-from tests.cases import CASES, arrays_for, layers_of, params, points_for
+from tests.cases import CASES, arrays_for, directed, layers_of, points_for
 from tests.wings import WINGS
 
 every_wing = pytest.mark.parametrize("wing", WINGS.values(), ids=WINGS.keys())
@@ -19,10 +19,9 @@ def report_of(wing, flow, values, context, direction):
 
 
 @every_wing
-@pytest.mark.parametrize("case", params(sorted(CASES)))
-@every_direction
+@directed(sorted(CASES))
 def test_every_layer_is_reported_in_order_and_converges(wing, case, direction):
-    spec = CASES[case]
+    spec, direction = CASES[case], direction.removesuffix("_and_log_det")
     flow = wing.build(spec, arrays_for(spec))
     values, context = points_for(spec)
     report = report_of(wing, flow, values, context, direction)

@@ -16,12 +16,11 @@ from tests.splines import draw, pullback, run
 every_wing = pytest.mark.parametrize("wing", ["pyro", "numpyro"])
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 both_directions = pytest.mark.parametrize("direction", ["forward", "inverse"])
-every_size = pytest.mark.parametrize("num_bins", [2, 3, 8, 32])
 
 
 @every_wing
 @both_directions
-@every_size
+@pytest.mark.parametrize("num_bins", [2, 3, 8, pytest.param(32, marks=pytest.mark.slow)])
 def test_log_slope_is_that_of_autodiff(wing, direction, num_bins):
     law = SplineLaw(num_bins, bound=3.0)
     points, params = draw(law, 2000, seed=2)

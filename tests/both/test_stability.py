@@ -97,7 +97,7 @@ def test_larger_weights_lose_no_more_digits_than_the_map_itself(wing, name, dtyp
 
 @every_wing
 @every_recipe
-@pytest.mark.parametrize("num_layers", [10, 32])
+@pytest.mark.parametrize("num_layers", [pytest.param(10, marks=pytest.mark.slow), 32])
 def test_larger_weights_never_give_anything_that_is_not_finite(wing, name, num_layers):
     spec, z = spec_of(name, num_layers), points(np.float32)
     for seed in range(2):

@@ -30,13 +30,12 @@ def examples(page: Path, library: str) -> list[Block]:
     return [block for block in blocks_of(page) if block.tab in ("", library)]
 
 
-def params(*, slow: bool) -> list:
+def params() -> list:
     return [
         pytest.param(
             page, library, id=f"{page.relative_to(DOCS).with_suffix('')}-{library or 'any'}"
         )
         for page, library in pages()
-        if any(block.slow == slow for block in examples(page, library))
     ]
 
 
@@ -59,14 +58,10 @@ def run(page: Path, blocks: list[Block]) -> None:
     assert not re.search(r"\b(nan|inf)\b", printed.getvalue()), printed.getvalue()
 
 
-@pytest.mark.parametrize(("page", "library"), params(slow=False))
-def test_the_examples_of_a_page_run(page, library):
-    run(page, [block for block in examples(page, library) if not block.slow])
-
-
+# Many of them fit something; `make test-examples` runs all of them.
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "library"), params(slow=True))
-def test_the_examples_run_with_those_that_take_their_time(page, library):
+@pytest.mark.parametrize(("page", "library"), params())
+def test_the_examples_of_a_page_run(page, library):
     run(page, examples(page, library))
 
 

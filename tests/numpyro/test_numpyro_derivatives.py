@@ -23,7 +23,7 @@ CASES = {
 }
 METHODS = ("sweep", pytest.param("fixed_point", marks=pytest.mark.slow))
 every_case = pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=pytest.mark.slow) if c == "residual" else c for c in CASES]
+    "case", [c if c == "context" else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
 every_method = pytest.mark.parametrize("method", METHODS)
 

@@ -133,8 +133,8 @@ def test_deterministic_sites_are_compared_as_well():
     "kind",
     [
         AutoDiagonalNormal,
-        AutoMultivariateNormal,
-        AutoLowRankMultivariateNormal,
+        pytest.param(AutoMultivariateNormal, marks=pytest.mark.slow),
+        pytest.param(AutoLowRankMultivariateNormal, marks=pytest.mark.slow),
         AutoIAFNormal,
     ],
 )

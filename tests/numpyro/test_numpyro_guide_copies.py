@@ -41,7 +41,7 @@ def assert_same_guides(one, two, params):
     assert_same_leaves(*(g.sample_posterior(key, params, sample_shape=(3,)) for g in (one, two)))
 
 
-@every_guide
+@pytest.mark.parametrize("name", ["iaf", pytest.param("realnvp", marks=pytest.mark.slow)])
 @every_copy
 def test_a_copy_of_a_trained_guide_is_the_same_guide(name, kind):
     guide = make(name)

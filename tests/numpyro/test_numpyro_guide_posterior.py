@@ -97,7 +97,9 @@ TRAINED = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "realnvp" else n for n in TRAINED]
+)
 def test_training_finds_the_posterior(name):
     guide = TRAINED[name](models.regression)
     steps = 300

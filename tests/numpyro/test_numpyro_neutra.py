@@ -82,7 +82,7 @@ def test_nuts_through_a_flow_finds_the_posterior():
     assert (np.abs(weights.std(0) / sd - 1) < 5 / np.sqrt(2 * squares)).all()
 
 
-@pytest.mark.parametrize("name", ["maf", "iaf"])
+@pytest.mark.parametrize("name", [pytest.param("maf", marks=pytest.mark.slow), "iaf"])
 def test_nuts_samples_and_keeps_deterministic_sites(name):
     guide, params = bent(name, models.derived)
     neutra = NeuTraReparam(guide, params)

@@ -182,7 +182,7 @@ def test_nuts_samples_the_posterior_under_a_linear_flow_prior(reparam):
     assert bool((jnp.abs(jnp.cov(z.T) - covariance) < 0.2 * jnp.outer(spread, spread)).all())
 
 
-@pytest.mark.parametrize("recipe", [fk.maf, fk.iaf])
+@pytest.mark.parametrize("recipe", [fk.maf, pytest.param(fk.iaf, marks=pytest.mark.slow)])
 def test_nuts_goes_through_the_sequential_direction(recipe):
     flow = large(recipe(2, num_layers=1, hidden_dims=(4,)))
     # A MAF samples coordinate by coordinate, an IAF scores so.

@@ -187,7 +187,7 @@ def test_point_masses_beside_the_flow_have_the_plain_gradient():
     assert not torch.allclose(got["flow$$$layers.0.free"], expected["flow$$$layers.0.free"])
 
 
-@every_guide
+@pytest.mark.parametrize("name", [pytest.param("maf", marks=pytest.mark.slow), "iaf", "realnvp"])
 @vectorised_or_not
 def test_training_lowers_the_loss(name, vectorised):
     guide = GUIDES[name](models.hierarchy, **SMALL)
