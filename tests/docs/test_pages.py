@@ -54,15 +54,19 @@ def test_every_flow_is_seen_on_a_page():
     assert set(recipes.__all__) - shown == {"compose", "realnvp_image", "glow"}
 
 
-def test_figures_of_the_comparison_are_those_of_the_results():
-    measured = (DOCS / "comparison.md").read_text("utf-8").partition("## Measured")[2]
-    results = (ROOT / "benchmarks" / "RESULTS.md").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("begin", "end", "source", "at_least"),
+    [("## Measured", "## Quality", "RESULTS.md", 30), ("## Quality", "Theirs", "QUALITY.md", 15)],
+)
+def test_figures_of_the_comparison_are_those_of_the_results(begin, end, source, at_least):
+    part = (DOCS / "comparison.md").read_text("utf-8").partition(begin)[2].partition(end)[0]
+    results = (ROOT / "benchmarks" / source).read_text("utf-8")
     known = set(re.findall(r"\d+\.?\d*", results))
-    cells = [row.split("|")[2:] for row in measured.splitlines() if row.startswith("|")]
+    cells = [row.split("|")[2:] for row in part.splitlines() if row.startswith("|")]
     figures = {
         figure
-        for part in (" ".join(map(" ".join, cells)), measured.partition("**Memory")[2])
-        for figure in re.findall(r"\d+\.\d+|\d{3,}", part)
+        for text in (" ".join(map(" ".join, cells)), part.partition("**Memory")[2])
+        for figure in re.findall(r"\d+\.\d+|\d{3,}", text)
     }
-    assert len(figures) > 30
+    assert len(figures) > at_least
     assert sorted(figures - known) == []
