@@ -179,16 +179,18 @@ def _steps(
         value, gradient = jax.value_and_grad(loss)(params, key, arrays)
         norm = jnp.linalg.norm(gradient)
         usable = jnp.isfinite(value) & jnp.isfinite(norm)
-        clipped = gradient * jnp.minimum(1.0, max_norm / (norm + 1e-6))
-        update, moved_moments = _ADAM.update(clipped, moments)
-        params, moments = jax.tree.map(
-            lambda new, old: jnp.where(usable, new, old),
-            (params - rate * update, moved_moments),
-            (params, moments),
-        )
+
+        # Branches, not selections: of a few particles, a step's time is that of walks through
+        # vectors as long as all parameters.
+        def moved() -> Any:
+            clipped = gradient * jnp.minimum(1.0, max_norm / (norm + 1e-6))
+            update, moved_moments = _ADAM.update(clipped, moments)
+            return params - rate * update, moved_moments
+
+        params, moments = lax.cond(usable, moved, lambda: (params, moments))
         count = count + average
-        share = jnp.where(average, 1.0 / jnp.maximum(count, 1), 0.0)
-        mean = mean + share.astype(mean.dtype) * (params - mean)
+        share = (1.0 / jnp.maximum(count, 1)).astype(mean.dtype)
+        mean = lax.cond(average, lambda: mean + share * (params - mean), lambda: mean)
         return (params, moments, (mean, count)), (value, usable)
 
     def at(i: Array, state: Any) -> Any:
